@@ -1,0 +1,112 @@
+"""What may be asked of the shell. Every action that reaches the venue says why.
+
+Writes (`Place`, `Cancel`, `Fence`, `SetLeverage`) carry the nonce and the expiry that the core
+allocated and the journal keeps; the shell adds nothing to them. `expires_ms` is the venue's clock.
+"""
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+import attrs
+
+from .types import Leg, Side, Tif
+
+
+@attrs.frozen(kw_only=True)
+class Place:
+    """An order. `intent` is its number in the journal, `cloid` its name at the venue (0x + 32 hex)."""
+
+    intent: int
+    coin: str
+    leg: Leg
+    side: Side
+    px: Decimal
+    sz: Decimal
+    tif: Tif
+    reduce_only: bool
+    cloid: str
+    nonce: int
+    expires_ms: int | None
+    why: str
+
+
+@attrs.frozen(kw_only=True)
+class Cancel:
+    """Withdraw an order by its cloid. Safe to repeat, each time with a new nonce."""
+
+    intent: int
+    coin: str
+    leg: Leg
+    cloid: str
+    nonce: int
+    expires_ms: int | None
+    why: str
+
+
+@attrs.frozen(kw_only=True)
+class CancelForeign:
+    """Withdraw an order with one of our cloids for which the journal holds no intent."""
+
+    coin: str
+    leg: Leg
+    oid: str
+    nonce: int
+    expires_ms: int | None
+    why: str
+
+
+@attrs.frozen(kw_only=True)
+class SetLeverage:
+    """Set a perp's leverage and margin type; read again before it is believed."""
+
+    intent: int
+    coin: str
+    leverage: int
+    cross: bool
+    nonce: int
+    expires_ms: int | None
+    why: str
+
+
+@attrs.frozen(kw_only=True)
+class Fence:
+    """Burn the nonce of an intent whose outcome is unknown, with an action that does nothing."""
+
+    intent: int
+    nonce: int
+    why: str
+
+
+@attrs.frozen(kw_only=True)
+class Query:
+    """Ask for the venue's record of an order, by cloid."""
+
+    intent: int
+    coin: str
+    leg: Leg
+    cloid: str
+    why: str
+
+
+@attrs.frozen(kw_only=True)
+class Alert:
+    """Something an operator must hear. `level`: "info", "warn" or "page"; `name` is the key it is
+    coalesced by; `text` is a whole sentence with value, consequence and next step."""
+
+    level: str
+    name: str
+    coin: str | None
+    text: str
+
+
+@attrs.frozen(kw_only=True)
+class Note:
+    """A structured event for the log (docs/EVENTS.md). Values are text, canonical."""
+
+    event: str
+    coin: str | None
+    fields: Mapping[str, str]
+
+
+Write = Place | Cancel | CancelForeign | SetLeverage | Fence
+Action = Write | Query | Alert | Note

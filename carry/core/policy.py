@@ -1,0 +1,391 @@
+"""Every tunable of the strategy: unit, default, bounds, reason and the relations between them.
+
+The policy in force is part of the state, so that a reload is an observation and replay sees it. The
+loader, config.yaml.example and docs/CONFIGURATION.md are all made from the `Knob`s below.
+Rates are fractions (0.0007 = 7 bps), durations `_ms` or `_h`, money USD.
+"""
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+import attrs
+
+from .num import ONE, ZERO
+
+D = Decimal
+
+
+@attrs.frozen(kw_only=True)
+class Knob:
+    """What a person must know of one key.
+
+    kind: "rate" | "usd" | "ratio" | "ms" | "h" | "count" | "bps" | "choice" | "bool" | "interval".
+    lo, hi: inclusive bounds, None where there is none. optional: may be left out, then it is derived
+    as `why` says. settable: may be changed at run time ("any", "down", "no").
+    """
+
+    kind: str
+    why: str
+    lo: Decimal | int | None = None
+    hi: Decimal | int | None = None
+    choices: tuple[str, ...] = ()
+    optional: bool = False
+    settable: str = "no"
+
+
+def knob(default: Any, kind: str, why: str, **more: Any) -> Any:
+    return attrs.field(default=default, metadata={"knob": Knob(kind=kind, why=why, **more)})
+
+
+INTERVAL_MS = {
+    "1m": 60_000,
+    "5m": 300_000,
+    "15m": 900_000,
+    "1h": 3_600_000,
+    "4h": 14_400_000,
+}
+
+
+@attrs.frozen(kw_only=True)
+class Volatility:
+    """The entry gate on how wild the perp's price is."""
+
+    interval: str = knob(
+        "15m", "interval", "candle length of the closes it is measured on", choices=tuple(INTERVAL_MS)
+    )
+    window: int = knob(96, "count", "number of finished candles", lo=8, hi=1000)
+    max: Decimal = knob(
+        D("2.5"),
+        "ratio",
+        "annualised standard deviation of log closes above which no carry is entered; 1 = 100 %",
+        lo=D("0.05"),
+        hi=D("50"),
+    )
+
+
+@attrs.frozen(kw_only=True)
+class Strategy:
+    """When a carry pays and how large it is."""
+
+    enter_threshold_apr: Decimal = knob(
+        D("0.02"),
+        "rate",
+        "simple annual rate that the expected net carry must reach after every cost",
+        lo=ZERO,
+        hi=D("1.9"),
+        settable="any",
+    )
+    exit_threshold_apr: Decimal = knob(
+        ZERO,
+        "rate",
+        "forecast (simple annual rate) below which leaving is weighed; never left on it alone",
+        lo=D("-1.9"),
+        hi=D("1.9"),
+        settable="any",
+    )
+    target_usd_notional: Decimal = knob(
+        D("1000"), "usd", "size of one leg of one market", lo=D("20"), hi=D("10000000"), settable="down"
+    )
+    hedge_ratio: Decimal = knob(
+        ONE, "ratio", "short as a multiple of the filled spot", lo=D("0.95"), hi=D("1.05")
+    )
+    min_exposure_usd: Decimal = knob(
+        D("20"),
+        "usd",
+        "less than this is dust: valued, shown, offered to the next carry; twice the venue's minimum",
+        lo=D("10"),
+        hi=D("1000"),
+    )
+    delta_band_usd: Decimal | None = knob(
+        None,
+        "usd",
+        "unhedged notional that is left alone; left out: 2 % of the target, and never below the "
+        "enforceable floor of the venue's minimum plus a lot of each leg",
+        lo=D("1"),
+        hi=D("100000"),
+        optional=True,
+    )
+    horizon_h: int = knob(
+        336,
+        "h",
+        "hours over which funding is expected and costs are spread; a taker round trip needs about "
+        "eight days of the baseline rate",
+        lo=1,
+        hi=8760,
+    )
+    forecast_halflife_h: int = knob(
+        72, "h", "half-life of the average of settled funding that is the forecast", lo=1, hi=1440
+    )
+    min_hold_h: int = knob(24, "h", "no discretionary exit earlier, except for risk", lo=0, hi=8760)
+    exit_confirm_ms: int = knob(
+        5_000, "ms", "how long the reasons to leave must hold before an exit", lo=0, hi=3_600_000
+    )
+    funding_negative_hours: int = knob(
+        3, "h", "hours of settled funding at or below zero after which leaving is weighed", lo=1, hi=720
+    )
+    funding_guard_ms: int = knob(
+        60_000,
+        "ms",
+        "before a payment: no discretionary exit if it is received, no entry if it is paid",
+        lo=0,
+        hi=1_800_000,
+    )
+    buffer_bps: Decimal = knob(
+        D("2"), "bps", "margin by which expected net carry must beat all costs", lo=ZERO, hi=D("200")
+    )
+    volatility: Volatility = attrs.field(factory=Volatility)
+
+
+@attrs.frozen(kw_only=True)
+class Execution:
+    """How orders are priced, timed, and given up."""
+
+    style: str = knob("taker", "choice", "how a carry is entered", choices=("taker",), settable="any")
+    price_offset_ticks: int = knob(
+        2, "count", "ticks beyond the touch that an immediate order may pay", lo=0, hi=100
+    )
+    reprice_interval_ms: int = knob(
+        3_000, "ms", "a resting exit order is withdrawn and priced anew after this", lo=500, hi=600_000
+    )
+    hedge_repair_timeout_ms: int = knob(
+        5_000, "ms", "an unhedged leg is unwound when repair took longer", lo=500, hi=600_000
+    )
+    hedge_repair_stage_ms: int = knob(
+        1_500, "ms", "repair takes the touch first, and widens after this", lo=0, hi=600_000
+    )
+    hedge_repair_tif: str = knob(
+        "ioc", "choice", "time in force of widened repair orders", choices=("ioc", "gtc")
+    )
+    hedge_repair_bps_max: Decimal = knob(
+        D("100"), "bps", "how far beyond the touch a widened order may pay", lo=D("1"), hi=D("1000")
+    )
+    perp_leverage: int = knob(
+        1, "count", "leverage setting of the short; margin held back is notional over this", lo=1, hi=10
+    )
+    perp_cross: bool = knob(True, "bool", "cross margin; isolated is refused for now")
+    entry_timeout_ms: int = knob(
+        60_000, "ms", "without progress for this long an entry is given up", lo=1_000, hi=3_600_000
+    )
+    exit_timeout_ms: int = knob(
+        60_000, "ms", "without progress for this long an exit is put off", lo=1_000, hi=3_600_000
+    )
+    entry_cooldown_ms: int = knob(
+        600_000, "ms", "after an exit or a failed entry that market rests this long", lo=0, hi=604_800_000
+    )
+    hedge_cooldown_ms: int = knob(
+        1_000, "ms", "shortest time between a refused or unfilled order and the next", lo=0, hi=60_000
+    )
+    shutdown_grace_ms: int = knob(
+        20_000, "ms", "how long a stop waits for the hedge of what filled", lo=0, hi=600_000
+    )
+
+
+@attrs.frozen(kw_only=True)
+class Risk:
+    """Limits. They bind what is added; what reduces is never blocked by them."""
+
+    per_symbol_notional_cap: Decimal = knob(
+        D("2000"), "usd", "largest leg of one market", lo=D("20"), hi=D("10000000"), settable="down"
+    )
+    portfolio_notional_cap: Decimal = knob(
+        D("5000"), "usd", "sum of all legs' larger side", lo=D("20"), hi=D("100000000"), settable="down"
+    )
+    slice_usd: Decimal = knob(
+        D("250"),
+        "usd",
+        "largest piece of a leg that may be unhedged for a moment",
+        lo=D("20"),
+        hi=D("1000000"),
+        settable="down",
+    )
+    max_drawdown_usd: Decimal = knob(
+        D("100"),
+        "usd",
+        "fall of net PnL from its high-water mark that stops entries until acknowledged",
+        lo=D("1"),
+        hi=D("10000000"),
+        settable="down",
+    )
+    max_spread_bps: Decimal = knob(
+        D("30"), "bps", "no entry while either leg's spread is wider", lo=D("1"), hi=D("1000")
+    )
+    max_basis_bps: Decimal = knob(
+        D("200"),
+        "bps",
+        "no entry while a leg's mid is further than this from the oracle: joke prices, depegs",
+        lo=D("5"),
+        hi=D("5000"),
+    )
+    max_funding_rate: Decimal = knob(
+        D("0.04"),
+        "rate",
+        "a settled rate (an interval) beyond this is absurd and never believed; the venue's own cap",
+        lo=D("0.0001"),
+        hi=D("0.5"),
+    )
+    max_orders_per_min: int = knob(
+        30, "count", "orders a minute over all markets; what reduces is exempt", lo=1, hi=1000
+    )
+    collateral_buffer: Decimal = knob(
+        D("0.1"), "rate", "share of the account kept idle", lo=ZERO, hi=D("0.9")
+    )
+    liq_distance_warn: Decimal = knob(
+        D("0.3"), "rate", "rise of the price to liquidation below which an alert is raised", lo=D("0.05"), hi=ONE
+    )
+    quote_age_ms_max: int = knob(
+        15_000, "ms", "a book older than this prices nothing", lo=500, hi=600_000
+    )
+    context_age_ms_max: int = knob(
+        180_000, "ms", "marks and predicted funding older than this stop entries", lo=1_000, hi=3_600_000
+    )
+    account_age_ms_max: int = knob(
+        60_000, "ms", "positions and balances older than this stop entries", lo=1_000, hi=3_600_000
+    )
+    prints_age_ms_max: int = knob(
+        7_800_000, "ms", "settled funding older than this stops entries: two hours and ten minutes",
+        lo=3_600_000,
+        hi=86_400_000,
+    )
+    skew_ms_warn: int = knob(2_000, "ms", "clock skew that alerts", lo=100, hi=60_000)
+    skew_ms_max: int = knob(5_000, "ms", "clock skew that stops entries", lo=100, hi=60_000)
+    budget_actions_min: int = knob(
+        2_000, "count", "no entry with fewer actions left to the address", lo=0, hi=1_000_000
+    )
+    residual_usd_max: Decimal = knob(
+        D("1"), "usd", "unexplained change of equity that stops entries", lo=D("0.01"), hi=D("10000")
+    )
+
+
+@attrs.frozen(kw_only=True)
+class FeePolicy:
+    """Rates used for costs; left out, the account's own tier as the venue tells it."""
+
+    spot_maker: Decimal | None = knob(
+        None, "rate", "left out: the account's own", lo=D("-0.001"), hi=D("0.01"), optional=True
+    )
+    spot_taker: Decimal | None = knob(
+        None, "rate", "left out: the account's own", lo=D("-0.001"), hi=D("0.01"), optional=True
+    )
+    perp_maker: Decimal | None = knob(
+        None, "rate", "left out: the account's own", lo=D("-0.001"), hi=D("0.01"), optional=True
+    )
+    perp_taker: Decimal | None = knob(
+        None, "rate", "left out: the account's own", lo=D("-0.001"), hi=D("0.01"), optional=True
+    )
+
+
+@attrs.frozen(kw_only=True)
+class Alignment:
+    """What to do when the venue holds something else than the journal explains."""
+
+    min_diff_quanta: int = knob(
+        1, "count", "smallest difference, in lots, that counts", lo=1, hi=1000
+    )
+
+
+@attrs.frozen(kw_only=True)
+class MarketPolicy:
+    """One market of the list. `reserve_sz`: base units that are yours, never touched."""
+
+    base: str
+    reserve_sz: Decimal = knob(ZERO, "ratio", "spot base units that stay yours", lo=ZERO, hi=D("1e12"))
+
+
+@attrs.frozen(kw_only=True)
+class Policy:
+    """All of it, with where it came from. `version` counts the policies a journal has seen."""
+
+    strategy: Strategy = attrs.field(factory=Strategy)
+    execution: Execution = attrs.field(factory=Execution)
+    risk: Risk = attrs.field(factory=Risk)
+    fees: FeePolicy = attrs.field(factory=FeePolicy)
+    alignment: Alignment = attrs.field(factory=Alignment)
+    markets: tuple[MarketPolicy, ...] = ()
+    source: str = "defaults"
+
+    @property
+    def coins(self) -> tuple[str, ...]:
+        return tuple(sorted(m.base for m in self.markets))
+
+    def reserve_of(self, coin: str) -> Decimal:
+        return sum((m.reserve_sz for m in self.markets if m.base == coin), ZERO)
+
+
+SECTIONS = ("strategy", "execution", "risk", "fees", "alignment")
+
+
+def knobs(section: type) -> Iterator[tuple[str, Knob, Any]]:
+    """Each key of a section class with its `Knob` and default; nested sections are not yielded."""
+    for field in attrs.fields(section):
+        if "knob" in field.metadata:
+            yield field.name, field.metadata["knob"], field.default
+
+
+def contradictions(policy: Policy) -> tuple[tuple[str, str], ...]:
+    """Relations that do not hold, as (key, sentence with values, bound and consequence)."""
+    s, e, r = policy.strategy, policy.execution, policy.risk
+    found: list[tuple[str, str]] = []
+
+    def must(holds: bool, key: str, sentence: str) -> None:
+        if not holds:
+            found.append((key, sentence))
+
+    must(
+        s.exit_threshold_apr < s.enter_threshold_apr,
+        "strategy.exit_threshold_apr",
+        f"{s.exit_threshold_apr} must be below enter_threshold_apr {s.enter_threshold_apr}: "
+        "otherwise a carry is left on the tick after it is entered",
+    )
+    must(
+        s.target_usd_notional <= r.per_symbol_notional_cap,
+        "strategy.target_usd_notional",
+        f"{s.target_usd_notional} is above risk.per_symbol_notional_cap {r.per_symbol_notional_cap}: "
+        "the target could never be reached",
+    )
+    must(
+        r.per_symbol_notional_cap <= r.portfolio_notional_cap,
+        "risk.per_symbol_notional_cap",
+        f"{r.per_symbol_notional_cap} is above portfolio_notional_cap {r.portfolio_notional_cap}: "
+        "one market could never reach its cap",
+    )
+    must(
+        s.min_exposure_usd <= s.target_usd_notional,
+        "strategy.min_exposure_usd",
+        f"{s.min_exposure_usd} is above target_usd_notional {s.target_usd_notional}: "
+        "every carry would be dust",
+    )
+    must(
+        s.min_exposure_usd <= r.slice_usd,
+        "risk.slice_usd",
+        f"{r.slice_usd} is below strategy.min_exposure_usd {s.min_exposure_usd}: "
+        "no slice could be traded",
+    )
+    must(
+        s.delta_band_usd is None or s.delta_band_usd <= s.target_usd_notional,
+        "strategy.delta_band_usd",
+        f"{s.delta_band_usd} is above target_usd_notional {s.target_usd_notional}: "
+        "the hedge would never be kept",
+    )
+    must(
+        e.hedge_repair_stage_ms <= e.hedge_repair_timeout_ms,
+        "execution.hedge_repair_stage_ms",
+        f"{e.hedge_repair_stage_ms} is above hedge_repair_timeout_ms {e.hedge_repair_timeout_ms}: "
+        "repair would be given up before it widens",
+    )
+    must(
+        e.perp_cross,
+        "execution.perp_cross",
+        "false (isolated margin) is refused for now: its liquidation distance is not modelled; use true",
+    )
+    must(
+        r.skew_ms_warn <= r.skew_ms_max,
+        "risk.skew_ms_warn",
+        f"{r.skew_ms_warn} is above skew_ms_max {r.skew_ms_max}: entries would stop before the alert",
+    )
+    must(
+        len(policy.coins) == len(dict.fromkeys(policy.coins)),
+        "markets",
+        f"{', '.join(policy.coins)}: a coin is named twice; give it once, with its reserve_sz",
+    )
+    return tuple(found)

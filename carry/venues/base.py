@@ -1,0 +1,132 @@
+"""What the shell needs of a venue. Core types only; every money value is a `Decimal`.
+
+Reads raise `ReadFailed` (transport, refused, unreadable) and never return a guess. Writes return an
+outcome value and never raise: a write is accepted, refused, not sent or unknown, and only this layer
+knows which.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from carry.core.actions import Place, Query, Write
+from carry.core.observations import (
+    BalancesRead,
+    BookSeen,
+    BudgetRead,
+    ClosesRead,
+    ContextsRead,
+    Event,
+    FeesRead,
+    FillsRead,
+    LeverageRead,
+    MarketsRead,
+    ModeRead,
+    OpenOrdersRead,
+    OrderRecord,
+    Outcome,
+    PositionsRead,
+    PrintsRead,
+    ReceiptsRead,
+    TransfersRead,
+)
+from carry.core.types import Leg
+from carry.core.venue import Capabilities
+
+
+class ReadFailed(Exception):
+    """A read gave no value. `kind`: "transport", "unreadable", "unsupported" or "budget"."""
+
+    def __init__(self, source: str, kind: str, text: str) -> None:
+        super().__init__(f"{source}: {kind}: {text}")
+        self.source, self.kind, self.text = source, kind, text
+
+
+class Clock(Protocol):
+    """Time as the bot knows it, ms. `venue_ms` is None until a venue stamp was read."""
+
+    def mono_ms(self) -> int: ...
+    def wall_ms(self) -> int: ...
+    def venue_ms(self) -> int | None: ...
+    def saw_venue(self, at_ms: int, sent_mono_ms: int) -> None:
+        """A reply to a request sent at `sent_mono_ms` was stamped `at_ms` by the venue."""
+
+    def journal_id(self, account: str) -> int:
+        """64 bits for a new journal: random on a wall clock, a function of the run in lockstep."""
+
+    def sync(self, venue: "Venue") -> None:
+        """Lockstep: return when the reader holds every frame sent up to now. Wall: nothing."""
+
+    def wait(self, venue: "Venue", ms: int) -> bool:
+        """Let up to `ms` pass; return True early when an own order, fill or position changed."""
+
+
+class MarketData(Protocol):
+    """Public reads."""
+
+    def markets(self, coins: Sequence[str]) -> MarketsRead: ...
+    def contexts(self, coins: Sequence[str]) -> ContextsRead: ...
+    def book(self, coin: str, leg: Leg) -> BookSeen: ...
+    def prints(self, coin: str, since_ms: int) -> PrintsRead: ...
+    def closes(self, coin: str, interval: str, window: int) -> ClosesRead: ...
+
+
+class AccountReads(Protocol):
+    """Private reads, all of the master account (never the agent's address). Times are the venue's."""
+
+    def mode(self) -> ModeRead: ...
+    def positions(self) -> PositionsRead: ...
+    def balances(self) -> BalancesRead: ...
+    def open_orders(self) -> OpenOrdersRead: ...
+    def fills(self, since_ms: int) -> FillsRead: ...
+    def receipts(self, since_ms: int) -> ReceiptsRead: ...
+    def transfers(self, since_ms: int) -> TransfersRead: ...
+    def fees(self) -> FeesRead: ...
+    def leverage(self, coin: str) -> LeverageRead: ...
+    def budget(self) -> BudgetRead: ...
+    def order(self, query: Query) -> OrderRecord: ...
+
+
+class Execution(Protocol):
+    """Writes. Orders of one call travel in one signed action only when they are one `Place`."""
+
+    def write(self, action: Write) -> Outcome: ...
+
+
+class Stream(Protocol):
+    """The background reader. `drain` parses what arrived; `gaps` names channels that lost data."""
+
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+    def drain(self) -> tuple[tuple[Event, ...], tuple[str, ...]]:
+        """Events in order of arrival, and the channels that need a sweep since the last call."""
+
+    def poll(self, timeout_s: float) -> bool:
+        """Wait for and parse one message; True when it was about an own order, fill or position."""
+
+    def received(self) -> int:
+        """Text frames received on the present connection, for lockstep."""
+
+    def ages_ms(self, mono_ms: int) -> Mapping[str, int]:
+        """Age of the newest data by channel; a channel without any is absent."""
+
+
+class Venue(MarketData, AccountReads, Execution, Protocol):
+    """One account at one venue."""
+
+    name: str
+    network: str
+    account: str
+    capabilities: Capabilities
+    stream: Stream
+
+
+__all__ = [
+    "AccountReads",
+    "Clock",
+    "Execution",
+    "MarketData",
+    "Place",
+    "ReadFailed",
+    "Stream",
+    "Venue",
+]
