@@ -1,0 +1,14 @@
+# Each target makes .venv-test from requirements-test.lock if it is not there or the lock changed.
+# More words for pytest: `make test ARGS="-k funding"`.
+venv := bash .ci/venv.sh .venv-test requirements-test.lock && .venv-test/bin/
+
+.PHONY: test lint coverage golden scenario-audit storm bench lock
+
+test:           ; $(venv)python -m pytest -n auto $(ARGS)
+lint:           ; $(venv)ruff check . && .venv-test/bin/mypy
+coverage:       ; $(venv)coverage run --source carry/core -m pytest tests/core tests/scenarios $(ARGS) && .venv-test/bin/coverage report --fail-under 100
+golden:         ; $(venv)python -m pytest tests/scenarios --update-golden $(ARGS); git diff --stat -- tests/scenarios
+scenario-audit: ; $(venv)python -m tests.scenarios.audit $(ARGS)
+storm:          ; $(venv)carry storm $(ARGS)
+bench:          ; $(venv)python -m tests.bench $(ARGS)
+lock:           ; bash .ci/lock.sh $(ARGS)
