@@ -1,0 +1,203 @@
+"""Two clocks with one face: the machine's own, and the embedded exchange's (lockstep).
+
+All values are ms. `mono` never goes back and measures ages; `wall` is the machine's date, for
+nonces; `venue` is the venue's clock as far as its stamps prove it.
+"""
+
+import hashlib
+import http.client
+import json
+import os
+import time
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+from urllib.parse import urlsplit
+
+SLICE_S: Final = 0.2  # a stop is noticed within this while nothing arrives
+STALE_STAMPS_MAX: Final = 3
+STALE_MS: Final = 5_000
+DRAIN_S_MAX: Final = 15.0
+RUN_S_MAX: Final = 120.0
+
+
+class ClockFailed(Exception):
+    """The exchange that owns the time does not answer: nothing can be timed any more."""
+
+
+class Reader(Protocol):
+    """What a clock needs of the websocket reader: see `venues.base.Stream`."""
+
+    def poll(self, timeout_s: float) -> bool: ...
+    def received(self) -> int: ...
+
+
+class Streaming(Protocol):
+    """A venue, as far as a clock cares."""
+
+    @property
+    def stream(self) -> Reader: ...
+
+
+def never() -> bool:
+    return False
+
+
+class WallClock:
+    """Real time. `interrupted` ends a wait early (a signal came)."""
+
+    def __init__(self, interrupted: Callable[[], bool] = never) -> None:
+        self._interrupted = interrupted
+        self._newest_mono = 0
+        self._shift_ms = 0
+        self._ahead_ms: int | None = None  # venue clock minus monotonic, the tightest proven
+        self._stale_stamps = 0
+
+    def mono_ms(self) -> int:
+        # CLOCK_MONOTONIC should not go back; a virtual machine's sometimes did.
+        now_ms = time.monotonic_ns() // 1_000_000 + self._shift_ms
+        self._newest_mono = max(self._newest_mono, now_ms)
+        return self._newest_mono
+
+    def resume(self, mono_ms: int, wall_ms: int) -> None:
+        """Continue the monotonic clock of a process that last saw these times.
+
+        A reboot sets the machine's own back to zero, and cooldowns of the journal would never end.
+        """
+        gone_ms = max(0, self.wall_ms() - wall_ms)
+        self._shift_ms = mono_ms + gone_ms - time.monotonic_ns() // 1_000_000
+        self._newest_mono = 0
+
+    def wall_ms(self) -> int:
+        return time.time_ns() // 1_000_000
+
+    def venue_ms(self) -> int | None:
+        return None if self._ahead_ms is None else self.mono_ms() + self._ahead_ms
+
+    def saw_venue(self, at_ms: int, sent_mono_ms: int) -> None:
+        """The venue's clock is at least `at_ms` now, so each stamp is a lower bound and the largest
+        is kept: an expiry must never be believed passed before it is. A stamp that was wrong (far
+        in the future) is forgotten when three in a row disagree with it.
+        """
+        ahead = at_ms - self.mono_ms()
+        if self._ahead_ms is None or ahead >= self._ahead_ms:
+            self._ahead_ms, self._stale_stamps = ahead, 0
+        elif ahead < self._ahead_ms - STALE_MS:
+            self._stale_stamps += 1
+            if self._stale_stamps >= STALE_STAMPS_MAX:
+                self._ahead_ms, self._stale_stamps = ahead, 0
+        else:
+            self._stale_stamps = 0
+
+    def skew_ms(self) -> int | None:
+        """The machine's date minus the venue's; > 0 when ours is ahead. None before a stamp."""
+        venue_ms = self.venue_ms()
+        return None if venue_ms is None else self.wall_ms() - venue_ms
+
+    def journal_id(self, account: str) -> int:
+        return int.from_bytes(os.urandom(8), "big")
+
+    def sync(self, venue: Streaming) -> None:
+        """Real time needs none: what has not arrived has not happened yet."""
+
+    def wait(self, venue: Streaming, ms: int) -> bool:
+        end_ms = self.mono_ms() + ms
+        while not self._interrupted():
+            left_ms = end_ms - self.mono_ms()
+            if left_ms <= 0:
+                return False
+            if venue.stream.poll(min(left_ms / 1000, SLICE_S)):
+                return True
+        return False
+
+
+class LockstepClock:
+    """Time of an exchange that runs only while the bot waits: mono = wall = venue = exchange time.
+
+    So one run is a function of its seed, at every speed and on every machine.
+    """
+
+    def __init__(self, url: str, session: str) -> None:
+        parts = urlsplit(url)
+        self._host, self._port = parts.hostname or "127.0.0.1", parts.port or 80
+        self._path = parts.path.rstrip("/") + "/lockstep"
+        self._session = session
+        self._connection: http.client.HTTPConnection | None = None
+        self._now_ms = 0
+        self._ask({"type": "now"}, 0)
+
+    def mono_ms(self) -> int:
+        return self._now_ms
+
+    def wall_ms(self) -> int:
+        return self._now_ms
+
+    def venue_ms(self) -> int | None:
+        return self._now_ms
+
+    def skew_ms(self) -> int | None:
+        return 0
+
+    def saw_venue(self, at_ms: int, sent_mono_ms: int) -> None:
+        self._now_ms = max(self._now_ms, at_ms)
+
+    def journal_id(self, account: str) -> int:
+        reply = self._ask({"type": "now"}, 0)
+        text = f"{reply['seed']}:{reply['time']}:{account.lower()}"
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+
+    def sync(self, venue: Streaming) -> None:
+        self._drained(venue, self._ask({"type": "now"}, 0))
+
+    def wait(self, venue: Streaming, ms: int) -> bool:
+        end_ms = self._now_ms + ms
+        reply = self._ask({"type": "wait", "ms": ms, "wake": True, "session": self._session}, ms)
+        self._drained(venue, reply)
+        return self._now_ms < end_ms
+
+    def pass_ms(self, venue: Streaming, ms: int) -> None:
+        """Let `ms` pass whatever happens: the shortest distance of two ticks."""
+        reply = self._ask({"type": "wait", "ms": ms, "wake": False, "session": self._session}, ms)
+        self._drained(venue, reply)
+
+    def _drained(self, venue: Streaming, reply: dict[str, Any]) -> None:
+        """Return when the reader thread holds every frame the exchange says it wrote."""
+        frames = reply["streams"].get(self._session)
+        if frames is None:
+            return  # Not connected: the stream itself reports the gap.
+        deadline = time.monotonic() + DRAIN_S_MAX
+        while venue.stream.received() < frames:
+            if time.monotonic() > deadline:
+                raise ClockFailed(
+                    f"the exchange wrote {frames} websocket frames and the reader holds "
+                    f"{venue.stream.received()} after {DRAIN_S_MAX:.0f} s; restart the bot"
+                )
+            time.sleep(0.0001)
+
+    def _ask(self, body: dict[str, Any], ms: int) -> dict[str, Any]:
+        text = json.dumps(body)
+        for attempt in (1, 2):
+            try:
+                if self._connection is None:
+                    self._connection = http.client.HTTPConnection(
+                        self._host, self._port, timeout=RUN_S_MAX + ms / 1000
+                    )
+                headers = {"Content-Type": "application/json"}
+                self._connection.request("POST", self._path, text, headers)
+                answer = self._connection.getresponse()
+                content = answer.read()
+                if answer.status != 200:
+                    raise ClockFailed(f"POST {self._path} says {answer.status}: {content[:200]!r}")
+                reply: dict[str, Any] = json.loads(content)
+                self._now_ms = max(self._now_ms, int(reply["time"]))
+                return reply
+            except (OSError, http.client.HTTPException) as error:
+                if self._connection is not None:
+                    self._connection.close()
+                self._connection = None
+                # An idle connection may have been closed under us; a second failure is real.
+                if attempt == 2:
+                    raise ClockFailed(
+                        f"the exchange at {self._host}:{self._port} that keeps the time does not "
+                        f"answer ({error}); start it, or run `carry run` to start one"
+                    ) from error
+        raise AssertionError("unreachable")

@@ -1,0 +1,306 @@
+"""See: what a tick reads, by a plan that is a table, within a deadline.
+
+A read that fails is a gap, never a value (P5). What the stream lost is swept at once by REST.
+"""
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Final
+
+import attrs
+
+from carry.core.observations import (
+    BookSeen,
+    Command,
+    Event,
+    Fault,
+    Observations,
+    Outcome,
+    Read,
+)
+from carry.core.policy import Policy
+from carry.core.state import Enter, Exit, HedgeOk, State
+from carry.core.types import Leg
+from carry.core.venue import Capabilities
+from carry.venues.base import Clock, ReadFailed, Venue
+
+READ_MS_MAX: Final = 10_000  # all reads of one tick
+WEIGHT_PER_MIN_MAX: Final = 280  # below 300, with room for surcharges by rows
+OVERLAP_MS: Final = 300_000  # histories are read again this far back
+FIRST_BACK_MS: Final = 600_000  # how far back a new journal looks for fills
+PRINTS_BACK_H: Final = 480  # one page of the venue's history
+BACKOFF_MS: Final = (1_000, 2_000, 4_000, 8_000, 15_000, 30_000)
+
+
+@attrs.frozen
+class Poll:
+    """One kind of read: its weight at the venue, and how often (ms) at each tempo.
+
+    per: "account", "coin", or "leg" (of a coin). The table's order is that of a start: what
+    protects first, history last.
+    """
+
+    name: str
+    weight: int
+    idle_ms: int
+    hedged_ms: int
+    working_ms: int
+    per: str = "account"
+
+
+S, M, H = 1_000, 60_000, 3_600_000
+
+# fmt: off
+PLAN: Final = (
+    # read, weight, then ms between two of them when idle, hedged, and working (an order is open,
+    # an entry, an exit or a repair goes on)
+    Poll("markets",   40, H,       H,       H),
+    Poll("mode",      20, 15 * M,  15 * M,  15 * M),
+    Poll("positions", 2,  15 * S,  10 * S,  2 * S),
+    Poll("balances",  2,  15 * S,  10 * S,  2 * S),
+    Poll("orders",    20, 2 * M,   2 * M,   10 * S),
+    Poll("fills",     20, 2 * M,   M,       10 * S),
+    Poll("receipts",  20, 10 * M,  3 * M,   3 * M),
+    Poll("transfers", 20, 10 * M,  3 * M,   3 * M),
+    Poll("contexts",  20, M,       M,       20 * S),
+    Poll("leverage",  20, 30 * M,  30 * M,  30 * M, "coin"),
+    Poll("book",      2,  10 * S,  12 * S,  2 * S,  "leg"),
+    Poll("fees",      20, H,       H,       H),
+    Poll("budget",    20, 30 * M,  30 * M,  10 * M),
+    Poll("prints",    21, 15 * M,  15 * M,  15 * M, "coin"),
+    Poll("closes",    22, 5 * M,   15 * M,  15 * M, "coin"),
+)
+# fmt: on
+
+RANK: Final[Mapping[str, int]] = {poll.name: n for n, poll in enumerate(PLAN)}
+POLL: Final[Mapping[str, Poll]] = {poll.name: poll for poll in PLAN}
+SWEEP: Final = ("positions", "balances", "orders", "fills")  # what a gap of the stream asks for
+# Read together, in this order: equity is explained only by sources of one moment (P9).
+MOMENT: Final = ("positions", "balances", "fills", "receipts", "transfers")
+
+
+def names(poll: Poll, coins: Sequence[str]) -> tuple[str, ...]:
+    """The reads of a row: "positions", "leverage:HYPE", "book:HYPE:spot"."""
+    if poll.per == "account":
+        return (poll.name,)
+    if poll.per == "coin":
+        return tuple(f"{poll.name}:{coin}" for coin in coins)
+    return tuple(f"{poll.name}:{coin}:{leg.value}" for coin in coins for leg in Leg)
+
+
+def tempo(state: State, coin: str | None = None) -> str:
+    """How closely to look: "working", "hedged" or "idle"; at one market, or the busiest of all."""
+    carries = [c for c in state.carries.values() if coin in (None, c.coin)]
+    intents = [i for i in state.intents.values() if coin in (None, i.coin)]
+    if intents or any(isinstance(c.phase, Enter | Exit) or c.repair for c in carries):
+        return "working"
+    return "hedged" if any(isinstance(c.phase, HedgeOk) for c in carries) else "idle"
+
+
+def period_ms(poll: Poll, at: str) -> int:
+    return {"idle": poll.idle_ms, "hedged": poll.hedged_ms, "working": poll.working_ms}[at]
+
+
+def weight_per_min(coins: int, at: str) -> Decimal:
+    """Weight of the plan's reads in a minute with so many markets, before stretching."""
+    total = Decimal(0)
+    for poll in PLAN:
+        times = {"account": 1, "coin": coins, "leg": 2 * coins}[poll.per]
+        total += Decimal(poll.weight * times * M) / period_ms(poll, at)
+    return total
+
+
+def stretch(coins: int, at: str) -> Decimal:
+    """By how much to lengthen the periods so that many markets stay within the weight (>= 1)."""
+    if at == "working":
+        return Decimal(1)  # A hedge in the making is worth the weight; the budget bounds it.
+    return max(Decimal(1), weight_per_min(coins, at) / WEIGHT_PER_MIN_MAX)
+
+
+@attrs.frozen(kw_only=True)
+class Wishes:
+    """What the loop adds to a tick: flags, what it learned of itself, what operators asked."""
+
+    cause: str = "interval"
+    restarted: bool = False
+    stopping: bool = False
+    once: bool = False
+    policy: Policy | None = None
+    capabilities: Capabilities | None = None
+    journal_id: int | None = None
+    commands: tuple[Command, ...] = ()
+    faults: tuple[Fault, ...] = ()
+
+
+class Gatherer:
+    """Remembers when each read last succeeded or failed; nothing else."""
+
+    def __init__(self, venue: Venue, clock: Clock) -> None:
+        self._venue, self._clock = venue, clock
+        self._read_ms: dict[str, int] = {}
+        self._failed: dict[str, tuple[int, int]] = {}  # name: (times in a row, when last)
+        self._lost = False
+
+    def gather(self, state: State, outcomes: tuple[Outcome, ...], wishes: Wishes) -> Observations:
+        """One tick's observations: outcomes, what streamed, and the reads that are due."""
+        clock = self._clock
+        clock.sync(self._venue)
+        events, gaps = self._drain()
+        # After a restart with something in flight the fence goes out first: no read may delay it.
+        fence_first = wishes.restarted and bool(state.intents)
+        reads: list[Read] = []
+        if not fence_first:
+            due = self._due(state)
+            seen, reads, failed = self._read_all(due, state)
+            gaps += failed
+            if due:
+                clock.sync(self._venue)
+                later, lost = self._drain()
+                events, gaps = events + seen + later, gaps + lost
+        return Observations(
+            mono_ms=clock.mono_ms(),
+            wall_ms=clock.wall_ms(),
+            venue_ms=clock.venue_ms(),
+            cause=wishes.cause,
+            restarted=wishes.restarted,
+            stopping=wishes.stopping,
+            once=wishes.once,
+            policy=wishes.policy,
+            capabilities=wishes.capabilities,
+            journal_id=wishes.journal_id,
+            outcomes=outcomes,
+            events=newest_quotes(events),
+            reads=tuple(reads),
+            commands=wishes.commands,
+            faults=wishes.faults,
+            gaps=tuple(dict.fromkeys(gaps)),
+        )
+
+    def _drain(self) -> tuple[list[Event], list[str]]:
+        events, gaps = self._venue.stream.drain()
+        self._lost = self._lost or bool(gaps)
+        return list(events), [f"stream:{name}" for name in gaps]
+
+    def _due(self, state: State) -> list[str]:
+        """Names of the reads for now, in the order of the plan."""
+        now_ms, coins = self._clock.mono_ms(), tuple(state.carries)
+        wanted = {name for name in state.wants if name.split(":")[0] in RANK}
+        if self._lost:
+            wanted.update(SWEEP)
+            self._lost = False
+        factor = {at: stretch(len(coins), at) for at in ("idle", "hedged", "working")}
+        for poll in PLAN:
+            for name in names(poll, coins):
+                at = tempo(state, name.split(":")[1] if ":" in name else None)
+                last_ms = self._read_ms.get(name)
+                if last_ms is None or now_ms - last_ms >= int(period_ms(poll, at) * factor[at]):
+                    wanted.add(name)
+        if wanted & {"receipts", "transfers"}:
+            wanted.update(MOMENT)
+        ready = [name for name in wanted if self._may_try(name, now_ms)]
+        return sorted(ready, key=lambda name: (RANK[name.split(":")[0]], name))
+
+    def _may_try(self, name: str, now_ms: int) -> bool:
+        times, last_ms = self._failed.get(name, (0, 0))
+        if not times:
+            return True
+        return now_ms - last_ms >= BACKOFF_MS[min(times, len(BACKOFF_MS)) - 1]
+
+    def _read_all(
+        self, due: Sequence[str], state: State
+    ) -> tuple[list[Event], list[Read], list[str]]:
+        seen: list[Event] = []
+        reads: list[Read] = []
+        gaps: list[str] = []
+        start_ms = self._clock.mono_ms()
+        for name in due:
+            if self._clock.mono_ms() - start_ms > READ_MS_MAX:
+                gaps.append(name)
+                continue
+            got = self._read(name, state, start_ms)
+            now_ms = self._clock.mono_ms()
+            if got is None:
+                gaps.append(name)
+                self._failed[name] = (self._failed.get(name, (0, 0))[0] + 1, now_ms)
+                continue
+            self._read_ms[name] = now_ms
+            self._failed.pop(name, None)
+            if isinstance(got, BookSeen):
+                seen.append(got)
+            else:
+                reads.append(got)
+        return seen, reads, gaps
+
+    def _read(self, name: str, state: State, start_ms: int) -> Read | BookSeen | None:
+        """One read, tried again once when only the transport failed and time is left."""
+        for attempt in (1, 2):
+            try:
+                return read(self._venue, self._clock, name, state)
+            except ReadFailed as failure:
+                left_ms = READ_MS_MAX - (self._clock.mono_ms() - start_ms)
+                if failure.kind != "transport" or attempt == 2 or left_ms < READ_MS_MAX // 2:
+                    return None
+        return None
+
+
+def read(venue: Venue, clock: Clock, name: str, state: State) -> Read | BookSeen:
+    """Ask the venue for what `name` says. Raises ReadFailed."""
+    now_ms = clock.venue_ms() or clock.wall_ms()
+    kind, _, rest = name.partition(":")
+    match kind:
+        case "markets":
+            return venue.markets(tuple(state.carries))
+        case "mode":
+            return venue.mode()
+        case "positions":
+            return venue.positions()
+        case "balances":
+            return venue.balances()
+        case "orders":
+            return venue.open_orders()
+        case "fills":
+            return venue.fills(since_ms(state.fills_floor_at_ms, now_ms))
+        case "receipts":
+            return venue.receipts(since_ms(state.receipts_floor_at_ms, now_ms))
+        case "transfers":
+            return venue.transfers(since_ms(state.transfers_floor_at_ms, now_ms))
+        case "contexts":
+            return venue.contexts(tuple(state.carries))
+        case "leverage":
+            return venue.leverage(rest)
+        case "book":
+            coin, _, leg = rest.partition(":")
+            return venue.book(coin, Leg(leg))
+        case "fees":
+            return venue.fees()
+        case "budget":
+            return venue.budget()
+        case "prints":
+            forecast = state.carries[rest].forecast
+            first_ms = now_ms - PRINTS_BACK_H * H
+            return venue.prints(rest, forecast.last_at_ms + 1 if forecast else first_ms)
+        case "closes":
+            wanted = state.policy.strategy.volatility
+            return venue.closes(rest, wanted.interval, wanted.window)
+        case _:
+            raise AssertionError(f"a read without a call: {name}")
+
+
+def since_ms(floor_at_ms: int, now_ms: int) -> int:
+    """From where to read a history: an overlap before the floor below which all is booked."""
+    if floor_at_ms == 0:
+        return max(0, now_ms - FIRST_BACK_MS)
+    return max(0, floor_at_ms - OVERLAP_MS)
+
+
+def newest_quotes(events: Sequence[Event]) -> tuple[Event, ...]:
+    """All events, but of the quotes of one instrument only the newest: the rest is history."""
+    last: dict[tuple[str, Leg, bool], int] = {}
+    for n, event in enumerate(events):
+        if isinstance(event, BookSeen):
+            last[event.coin, event.leg, event.full] = n
+    return tuple(
+        event
+        for n, event in enumerate(events)
+        if not isinstance(event, BookSeen) or last[event.coin, event.leg, event.full] == n
+    )
