@@ -26,7 +26,7 @@ class Place:
     reduce_only: bool
     cloid: str
     nonce: int
-    expires_ms: int | None
+    expires_ms: int
     why: str
 
 
@@ -39,7 +39,7 @@ class Cancel:
     leg: Leg
     cloid: str
     nonce: int
-    expires_ms: int | None
+    expires_ms: int
     why: str
 
 
@@ -51,7 +51,7 @@ class CancelForeign:
     leg: Leg
     oid: str
     nonce: int
-    expires_ms: int | None
+    expires_ms: int
     why: str
 
 
@@ -64,7 +64,7 @@ class SetLeverage:
     leverage: int
     cross: bool
     nonce: int
-    expires_ms: int | None
+    expires_ms: int
     why: str
 
 

@@ -1,0 +1,170 @@
+"""THE cost function, the funding forecast and the expected net carry. There is no other.
+
+Fractions of one leg's notional throughout; > 0 is a cost in costs and an income in carry.
+"""
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+import attrs
+
+from .num import BPS, ONE, ZERO
+from .policy import FeePolicy
+from .state import Forecast
+from .types import Book, Fees, FundingPrint, Leg, Side
+
+HOURS_A_YEAR = 8760
+LN2 = Decimal("0.6931471805599453094172321215")
+
+
+def apr(rate: Decimal, interval_h: int) -> Decimal:
+    """Simple annual rate of a funding `rate` paid once every `interval_h` hours.
+
+    >>> apr(Decimal("0.0000125"), 1)
+    Decimal('0.1095000')
+    """
+    return rate * HOURS_A_YEAR / interval_h
+
+
+def fees_in_force(policy: FeePolicy, tier: Fees) -> Fees:
+    """The account's own rates, where the policy does not name others."""
+
+    def pick(named: Decimal | None, own: Decimal) -> Decimal:
+        return own if named is None else named
+
+    return Fees(
+        spot_maker=pick(policy.spot_maker, tier.spot_maker),
+        spot_taker=pick(policy.spot_taker, tier.spot_taker),
+        perp_maker=pick(policy.perp_maker, tier.perp_maker),
+        perp_taker=pick(policy.perp_taker, tier.perp_taker),
+    )
+
+
+def slippage(book: Book, side: Side, sz: Decimal) -> Decimal | None:
+    """What an aggressive order of `sz` pays beyond the mid, as a fraction; None when the book is too
+    thin for it."""
+    left, paid = sz, ZERO
+    for level in book.levels(side):
+        eaten = min(left, level.sz)
+        paid += eaten * level.px
+        left -= eaten
+        if not left:
+            return side.sign * (paid / sz / book.mid_px - ONE)
+    return None
+
+
+@attrs.frozen(kw_only=True)
+class Cost:
+    """A whole round trip as fractions of one leg's notional."""
+
+    entry_fees: Decimal
+    entry_slippage: Decimal
+    exit_fees: Decimal
+    exit_slippage: Decimal
+
+    @property
+    def entry(self) -> Decimal:
+        return self.entry_fees + self.entry_slippage
+
+    @property
+    def exit(self) -> Decimal:
+        return self.exit_fees + self.exit_slippage
+
+    @property
+    def total(self) -> Decimal:
+        return self.entry + self.exit
+
+
+def cost(fees: Fees, spot: Book, perp: Book, sz: Decimal) -> Cost | None:
+    """Cost of entering and leaving a carry of `sz` base units by taking liquidity on both legs.
+
+    None when either book cannot take the size: a carry whose exit cannot be priced has no cost.
+    """
+    walked = [
+        slippage(spot, Side.BUY, sz),
+        slippage(perp, Side.SELL, sz),
+        slippage(spot, Side.SELL, sz),
+        slippage(perp, Side.BUY, sz),
+    ]
+    known = [w for w in walked if w is not None]
+    if len(known) < len(walked):
+        return None
+    taking = fees.taker(Leg.SPOT) + fees.taker(Leg.PERP)
+    return Cost(
+        entry_fees=taking,
+        entry_slippage=known[0] + known[1],
+        exit_fees=taking,
+        exit_slippage=known[2] + known[3],
+    )
+
+
+def fold(
+    forecast: Forecast | None,
+    prints: Iterable[FundingPrint],
+    *,
+    halflife_h: int,
+    interval_ms: int,
+    rate_max: Decimal,
+) -> Forecast | None:
+    """The forecast after more settled funding: an average whose weights halve every `halflife_h`.
+
+    Prints that are not newer than the last one are dropped; so are absurd ones, beyond `rate_max`. A
+    missing print leaves its weight to the next.
+    """
+    interval_h = interval_ms // 3_600_000
+    for new in prints:
+        if abs(new.rate) > rate_max:
+            continue
+        if forecast is None:
+            forecast = Forecast(rate=new.rate, last_at_ms=new.at_ms, count=1, negative_h=0)
+        elif new.at_ms <= forecast.last_at_ms:
+            continue
+        else:
+            # Stamps trail the boundary by some ms: count whole intervals, to the nearest.
+            gone = max(1, (new.at_ms - forecast.last_at_ms + interval_ms // 2) // interval_ms)
+            keep = (-LN2 * gone * interval_h / halflife_h).exp()
+            forecast = attrs.evolve(
+                forecast,
+                rate=(forecast.rate * keep + new.rate * (ONE - keep)).quantize(Decimal("1e-16")),
+                last_at_ms=new.at_ms,
+                count=forecast.count + 1,
+            )
+        negative = forecast.negative_h + interval_h if new.rate <= 0 else 0
+        forecast = attrs.evolve(forecast, negative_h=negative)
+    return forecast
+
+
+def income(rate: Decimal, horizon_h: int, interval_h: int) -> Decimal:
+    """Funding expected over the horizon, as a fraction of notional."""
+    return rate * horizon_h / interval_h
+
+
+def expected_net(rate: Decimal, horizon_h: int, interval_h: int, costs: Cost) -> Decimal:
+    """What a new carry is expected to leave over the horizon after every cost; the buffer is the
+    caller's margin."""
+    return income(rate, horizon_h, interval_h) - costs.total
+
+
+def staying_loses(rate: Decimal, horizon_h: int, interval_h: int, costs: Cost) -> bool:
+    """Whether holding for the horizon is expected to lose more than leaving costs now.
+
+    Leaving has to be paid some day, so what counts is funding alone against the cost of leaving.
+    """
+    return -income(rate, horizon_h, interval_h) > costs.exit
+
+
+def volatility(closes: tuple[Decimal, ...], interval_ms: int) -> Decimal | None:
+    """Annualised standard deviation of log closes (1 = 100 %); None with fewer than three closes."""
+    if len(closes) < 3 or min(closes) <= 0:
+        return None
+    logs = [close.ln() for close in closes]
+    steps = [after - before for before, after in zip(logs, logs[1:], strict=False)]
+    mean = sum(steps, ZERO) / len(steps)
+    variance = sum(((s - mean) ** 2 for s in steps), ZERO) / (len(steps) - 1)
+    a_year = Decimal(HOURS_A_YEAR) * 3_600_000 / interval_ms
+    return (variance * a_year).sqrt().quantize(Decimal("1e-6"))
+
+
+def bps(fraction: Decimal) -> Decimal:
+    """A fraction in basis points, to a hundredth, for people."""
+    return (fraction / BPS).quantize(Decimal("0.01"))

@@ -1,0 +1,162 @@
+"""PnL by cause, exactly: change of value = funding - fees + basis + slippage + external.
+
+Each fill is measured against the mid of its leg when it was decided (`ref_px`): what was paid beyond
+it is slippage, what the holding does from there on is basis. A fee taken in the coin is valued at the
+fill's own price. Nothing is rounded, so in simulation the residual is zero.
+"""
+
+from decimal import Decimal
+
+import attrs
+
+from .num import ZERO
+from .state import Account, Carry, Ledger, Outside, State
+from .types import Fill, FundingReceipt, Leg
+
+
+@attrs.frozen(kw_only=True)
+class Pnl:
+    """USD by cause; `net_usd` is their sum (fees subtracted)."""
+
+    funding_usd: Decimal = ZERO
+    fees_usd: Decimal = ZERO
+    basis_usd: Decimal = ZERO
+    slippage_usd: Decimal = ZERO
+    external_usd: Decimal = ZERO
+
+    @property
+    def net_usd(self) -> Decimal:
+        return (
+            self.funding_usd - self.fees_usd + self.basis_usd + self.slippage_usd + self.external_usd
+        )
+
+    def plus(self, other: "Pnl") -> "Pnl":
+        return Pnl(
+            funding_usd=self.funding_usd + other.funding_usd,
+            fees_usd=self.fees_usd + other.fees_usd,
+            basis_usd=self.basis_usd + other.basis_usd,
+            slippage_usd=self.slippage_usd + other.slippage_usd,
+            external_usd=self.external_usd + other.external_usd,
+        )
+
+
+def price(carry: Carry, leg: Leg) -> Decimal | None:
+    """What a unit of a leg is valued at: the newest mid, else the mark; None before either was seen."""
+    seen = carry.quotes.get(leg.value)
+    if seen is not None:
+        return seen.book.mid_px
+    return carry.context.mark_px if carry.context is not None else None
+
+
+def own_fill(ledger: Ledger, fill: Fill, ref_px: Decimal) -> Ledger:
+    """Book a fill of ours: (ref - px) x net size is slippage, the rest is carried at `ref_px`."""
+    net = fill.base_change
+    return attrs.evolve(
+        ledger,
+        fees_usd=ledger.fees_usd + fill.fee_usd,
+        slippage_usd=ledger.slippage_usd + net * (ref_px - fill.px),
+        ref_cost_usd=ledger.ref_cost_usd + net * ref_px,
+        turnover_usd=ledger.turnover_usd + fill.px * fill.sz,
+    )
+
+
+def taken(ledger: Ledger, net: Decimal, ref_px: Decimal, px: Decimal, fee_usd: Decimal) -> Ledger:
+    """Book what others did to our leg (liquidation, ADL, a trade by hand): all of it is external."""
+    return attrs.evolve(
+        ledger,
+        external_usd=ledger.external_usd + net * (ref_px - px) - fee_usd,
+        ref_cost_usd=ledger.ref_cost_usd + net * ref_px,
+    )
+
+
+def appeared(ledger: Ledger, net: Decimal, px: Decimal) -> Ledger:
+    """Book a change of our leg that nothing explains: worth `net` x `px`, external."""
+    return attrs.evolve(
+        ledger,
+        external_usd=ledger.external_usd + net * px,
+        ref_cost_usd=ledger.ref_cost_usd + net * px,
+    )
+
+
+def moved(ledger: Ledger, net: Decimal, px: Decimal) -> Ledger:
+    """Holdings change hands between foreign and owned at `px`: no PnL."""
+    return attrs.evolve(ledger, ref_cost_usd=ledger.ref_cost_usd + net * px)
+
+
+def funding_share(receipt: FundingReceipt, owned_perp: Decimal) -> Decimal:
+    """Our part of a payment, USD: all of it unless foreign size was paid too."""
+    if receipt.sz in (ZERO, owned_perp):
+        return receipt.usd
+    return receipt.usd * owned_perp / receipt.sz
+
+
+def pnl(carry: Carry) -> Pnl:
+    """Totals of one market at the newest prices; without a price the holdings are carried at cost."""
+    ledger = carry.ledger
+    spot_px, perp_px = price(carry, Leg.SPOT), price(carry, Leg.PERP)
+    basis = ZERO
+    if spot_px is not None and perp_px is not None:
+        basis = carry.spot_sz * spot_px + carry.perp_sz * perp_px - ledger.ref_cost_usd
+    return Pnl(
+        funding_usd=ledger.funding_usd,
+        fees_usd=ledger.fees_usd,
+        basis_usd=basis,
+        slippage_usd=ledger.slippage_usd,
+        external_usd=ledger.external_usd,
+    )
+
+
+def total(state: State) -> Pnl:
+    """PnL by cause over all markets."""
+    result = Pnl()
+    for carry in state.carries.values():
+        result = result.plus(pnl(carry))
+    return result
+
+
+def cash(account: Account, coins: tuple[str, ...]) -> Decimal:
+    """USD of the account without any holding of the markets: what is left when perps are at zero.
+
+    Split: the quote balance plus the perp account's cash leg. Unified: the one balance holds realised
+    cash only, so what positions cost on entry is taken out of it.
+    """
+    assert account.usd is not None
+    if account.mode is not None and account.mode.value == "split":
+        return account.usd.total + account.raw_usd
+    entry = sum(
+        (account.positions[c].entry_ntl for c in coins if c in account.positions), ZERO
+    )
+    return account.usd.total - entry
+
+
+def account_value(state: State) -> Decimal | None:
+    """Value of the account in the markets' coins and USD, USD; None before all prices are known."""
+    account = state.account
+    value = cash(account, tuple(state.carries))
+    for coin, carry in state.carries.items():
+        spot_px, perp_px = price(carry, Leg.SPOT), price(carry, Leg.PERP)
+        spot = account.coins[coin].total if coin in account.coins else ZERO
+        perp = account.positions[coin].sz if coin in account.positions else ZERO
+        if spot_px is None or perp_px is None:
+            if spot or perp:
+                return None
+            continue
+        value += spot * spot_px + perp * perp_px
+    return value
+
+
+def explained(state: State) -> Decimal:
+    """Change of value since the baseline by our own sources, USD: PnL, transfers, what is outside."""
+    outside: Outside = state.account.outside
+    foreign = ZERO
+    for carry in state.carries.values():
+        spot_px, perp_px = price(carry, Leg.SPOT), price(carry, Leg.PERP)
+        if spot_px is not None and perp_px is not None:
+            foreign += carry.foreign_spot * spot_px + carry.foreign_perp * perp_px
+    return (
+        total(state).net_usd
+        + state.account.transfers_usd
+        + foreign
+        - outside.ref_cost_usd
+        + outside.cash_usd
+    )

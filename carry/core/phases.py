@@ -1,0 +1,204 @@
+"""One handler a phase. Each decides the next phase and the target of the spot leg, never an order.
+
+The short has no target of its own: it follows the filled spot in every phase (planning).
+"""
+
+from decimal import Decimal
+
+import attrs
+
+from . import economics, risk
+from .num import ZERO, floor_to
+from .risk import Mode, Prospect
+from .state import Carry, Enter, Exit, HedgeOk, Idle, Phase, State
+from .types import Leg
+
+
+@attrs.frozen(kw_only=True)
+class Decision:
+    """spot_target: base units the spot leg should move to now; None to leave it as it is."""
+
+    phase: Phase
+    spot_target: Decimal | None = None
+
+
+@attrs.frozen(kw_only=True)
+class View:
+    """What the handlers ask of a market: believed legs, and what they mean.
+
+    delta: `hedge_ratio` x spot + perp, base units, > 0 is spot without a hedge. dust: the spot rest is
+    too small to be a carry. sellable: the spot rest that an order can sell, else 0. progressed: the
+    spot leg moved since the tick before. stuck: an intent of the market is unknown, so clocks stand.
+    """
+
+    spot: Decimal
+    perp: Decimal
+    delta: Decimal
+    px: Decimal
+    band_usd: Decimal
+    dust: bool
+    sellable: Decimal
+    progressed: bool
+    stuck: bool
+    busy: bool
+
+    @property
+    def hedged(self) -> bool:
+        return abs(self.delta) * self.px <= self.band_usd
+
+
+def view(before: State, state: State, carry: Carry, px: Decimal) -> View:
+    """The market as believed now, beside what was believed the tick before."""
+    assert carry.market is not None
+    spot, perp = state.position(carry, Leg.SPOT), state.position(carry, Leg.PERP)
+    was = before.carries.get(carry.coin)
+    sellable = floor_to(max(ZERO, spot), carry.market.spot.lot)
+    if sellable * px < carry.market.spot.min_notional * Decimal("1.01"):
+        sellable = ZERO
+    return View(
+        spot=spot,
+        perp=perp,
+        delta=spot * state.policy.strategy.hedge_ratio + perp,
+        px=px,
+        band_usd=risk.band_usd(state.policy, carry.market, px),
+        dust=spot * px < state.policy.strategy.min_exposure_usd,
+        sellable=sellable,
+        progressed=was is None or before.position(was, Leg.SPOT) != spot,
+        stuck=any(i.unknown for i in state.of(carry.coin)),
+        busy=any(True for _ in state.of(carry.coin)),
+    )
+
+
+def _stalled(state: State, look: View, stalled_ms: int) -> int:
+    """Time without progress; it stands still while an outcome is unknown."""
+    if look.progressed:
+        return 0
+    return stalled_ms if look.stuck else stalled_ms + state.dt_ms
+
+
+def _agreed(state: State, carry: Carry, look: View) -> bool:
+    """Venue reads issued after our last own action in the market show what is believed."""
+    touched = max(carry.touched_ms.values(), default=-1)
+    asked = min(state.account.positions_ms, state.account.balances_ms)
+    return not look.busy and not carry.doubts and asked > touched
+
+
+def idle(state: State, carry: Carry, look: View, phase: Idle, found: Prospect | None) -> Decision:
+    """Wait for a carry that pays; something held nevertheless is taken over."""
+    if carry.perp_sz or not look.dust:
+        return Decision(phase=HedgeOk(since_ms=state.now_ms))
+    if found is not None and found.open:
+        return Decision(
+            phase=Enter(since_ms=state.now_ms, target_sz=found.sz), spot_target=found.sz
+        )
+    return Decision(phase=phase)
+
+
+def enter(state: State, carry: Carry, look: View, phase: Enter) -> Decision:
+    """Buy up to the target slice by slice; keep what is hedged, or go back to flat."""
+    execution = state.policy.execution
+    if risk.flattening(state):
+        return Decision(phase=Exit(since_ms=state.now_ms, why="flatten", forced=True))
+    if carry.repair is not None and carry.repair.unwinding:
+        return Decision(phase=Exit(since_ms=state.now_ms, why="hedge failed", forced=True))
+    phase = attrs.evolve(phase, stalled_ms=_stalled(state, look, phase.stalled_ms))
+    assert carry.market is not None
+    rest_usd = (phase.target_sz - look.spot) * look.px
+    late = phase.stalled_ms > execution.entry_timeout_ms
+    if rest_usd < carry.market.spot.min_notional * 2 or (late and not look.dust):
+        if look.hedged and _agreed(state, carry, look):
+            return Decision(phase=HedgeOk(since_ms=state.now_ms))
+        if not late:
+            return Decision(phase=phase)
+    if late and not look.busy:
+        if look.dust and not carry.perp_sz:
+            until = state.now_ms + execution.entry_cooldown_ms
+            return Decision(phase=Idle(until_ms=until))
+        if not look.hedged or look.dust:
+            return Decision(phase=Exit(since_ms=state.now_ms, why="entry timeout", forced=True))
+    may_add = (
+        not late
+        and risk.mode(state) is Mode.NORMAL
+        and carry.coin in state.policy.coins
+        and all(gate.passes for gate in risk.adding_gates(state, carry))
+    )
+    return Decision(phase=phase, spot_target=phase.target_sz if may_add else None)
+
+
+def _loses(state: State, carry: Carry, look: View) -> bool:
+    """The forecast is below the exit threshold or funding was negative for hours, and staying for the
+    horizon is expected to cost more than leaving now. Never on the sign alone."""
+    spot = risk.fresh_book(state, carry, Leg.SPOT)
+    perp = risk.fresh_book(state, carry, Leg.PERP)
+    if carry.forecast is None or state.account.fees is None or spot is None or perp is None:
+        return False
+    strategy, hours = state.policy.strategy, state.capabilities.interval_h
+    low = economics.apr(carry.forecast.rate, hours) < strategy.exit_threshold_apr
+    negative = carry.forecast.negative_h >= strategy.funding_negative_hours
+    if not (low or negative):
+        return False
+    fees = economics.fees_in_force(state.policy.fees, state.account.fees)
+    costs = economics.cost(fees, spot, perp, look.spot)
+    return costs is not None and economics.staying_loses(
+        carry.forecast.rate, strategy.horizon_h, hours, costs
+    )
+
+
+def hedge_ok(state: State, carry: Carry, look: View, phase: HedgeOk) -> Decision:
+    """Hold; leave when told to, when nothing is left, or when staying is expected to lose."""
+    strategy = state.policy.strategy
+    now = state.now_ms
+    assert carry.market is not None
+    if risk.flattening(state):
+        return Decision(phase=Exit(since_ms=now, why="flatten", forced=True))
+    if look.dust:
+        return Decision(phase=Exit(since_ms=now, why="nothing left", forced=True))
+    if now < phase.until_ms:
+        return Decision(phase=phase)
+    if carry.coin not in state.policy.coins:
+        return Decision(phase=Exit(since_ms=now, why="market removed", forced=False))
+    if now - phase.since_ms < strategy.min_hold_h * 3_600_000 or not _loses(state, carry, look):
+        return Decision(phase=attrs.evolve(phase, leaving_ms=None))
+    since = phase.leaving_ms if phase.leaving_ms is not None else now
+    phase = attrs.evolve(phase, leaving_ms=since)
+    left = risk.to_payment_ms(state)
+    received = carry.context is not None and carry.context.funding_rate > 0
+    wait = left is not None and left < strategy.funding_guard_ms and received
+    if now - since < strategy.exit_confirm_ms or wait or look.busy:
+        return Decision(phase=phase)
+    return Decision(phase=Exit(since_ms=now, why="staying loses", forced=False))
+
+
+def leave(state: State, carry: Carry, look: View, phase: Exit) -> Decision:
+    """Shrink both legs; flat is believed of a venue read only. One that is not forced may be put off."""
+    execution = state.policy.execution
+    if risk.flattening(state):
+        phase = attrs.evolve(phase, forced=True)
+    phase = attrs.evolve(phase, stalled_ms=_stalled(state, look, phase.stalled_ms))
+    if not look.sellable and not look.perp:
+        if _agreed(state, carry, look):
+            until = state.now_ms + execution.entry_cooldown_ms
+            return Decision(phase=Idle(until_ms=until))
+        return Decision(phase=phase)
+    late = phase.stalled_ms > execution.exit_timeout_ms
+    if late and not phase.forced and look.hedged and not look.busy:
+        until = state.now_ms + execution.entry_cooldown_ms
+        return Decision(phase=HedgeOk(since_ms=state.now_ms, until_ms=until))
+    return Decision(phase=phase, spot_target=ZERO)
+
+
+def decide(
+    state: State, carry: Carry, look: View, found: Prospect | None
+) -> Decision:
+    """The next phase and spot target of a market."""
+    match carry.phase:
+        case Idle() as phase:
+            return idle(state, carry, look, phase, found)
+        case Enter() as phase:
+            return enter(state, carry, look, phase)
+        case HedgeOk() as phase:
+            return hedge_ok(state, carry, look, phase)
+        case Exit() as phase:
+            return leave(state, carry, look, phase)
+        case _:
+            raise AssertionError(f"phase without a handler: {carry.phase}")

@@ -1,0 +1,353 @@
+"""Gates: each names what it looked at, its value and its threshold. A gate can only make the bot
+more careful: all must pass before risk is added, none is asked before risk is reduced.
+"""
+
+import enum
+from collections.abc import Iterator
+from decimal import Decimal
+
+import attrs
+
+from . import economics, ledger, margin
+from .absorb import reconciled
+from .num import BPS, ONE, ZERO, floor_to, show
+from .policy import Policy
+from .state import Carry, Enter, Gate, Idle, State
+from .types import Book, Leg, Market
+
+PRINTS_MIN = 24  # settled hours below which a forecast is not believed
+MINUTE_MS = 60_000
+
+
+class Mode(enum.Enum):
+    """NORMAL: all is allowed. REDUCE: only what lowers worst-case exposure or repairs a hedge.
+    HALT: only withdrawing orders and asking."""
+
+    NORMAL = "normal"
+    REDUCE = "reduce"
+    HALT = "halt"
+
+
+def mode(state: State) -> Mode:
+    """The strictest mode any latch asks for; a latch on one market's entries asks for none."""
+    asked = {latch.mode: True for latch in state.latches.values()}
+    if "halt" in asked:
+        return Mode.HALT
+    if "reduce" in asked or "flatten" in asked:
+        return Mode.REDUCE
+    return Mode.NORMAL
+
+
+def flattening(state: State) -> bool:
+    """Whether an operator wants everything out."""
+    return any(latch.mode == "flatten" for latch in state.latches.values())
+
+
+# --- what prices may be used -----------------------------------------------------------------------
+
+
+def fresh_book(state: State, carry: Carry, leg: Leg) -> Book | None:
+    """The book with depth of a leg, if young enough to price with."""
+    seen = carry.books.get(leg.value)
+    if seen is None or state.now_ms - seen.seen_ms > state.policy.risk.quote_age_ms_max:
+        return None
+    return seen.book
+
+
+def fresh_quote(state: State, carry: Carry, leg: Leg) -> Book | None:
+    """The newest best bid and offer of a leg, if young enough to price with."""
+    seen = carry.quotes.get(leg.value)
+    if seen is None or state.now_ms - seen.seen_ms > state.policy.risk.quote_age_ms_max:
+        return None
+    return seen.book
+
+
+# --- sizes -----------------------------------------------------------------------------------------
+
+
+def band_usd(policy: Policy, market: Market, px: Decimal) -> Decimal:
+    """Unhedged notional left alone: the policy's, raised to what orders can enforce at all."""
+    named = policy.strategy.delta_band_usd
+    wanted = named if named is not None else policy.strategy.target_usd_notional / 50
+    floor = market.min_notional + (market.spot.lot + market.perp.lot) * px
+    return max(wanted, floor)
+
+
+def exposure_usd(state: State, carry: Carry) -> Decimal:
+    """The larger leg of a market in USD, with all that an entry may still add."""
+    px = ledger.price(carry, Leg.SPOT)
+    if px is None:
+        return ZERO
+    sz = max(state.position(carry, Leg.SPOT), -state.position(carry, Leg.PERP))
+    if isinstance(carry.phase, Enter):
+        sz = max(sz, carry.phase.target_sz)
+    return sz * px
+
+
+def portfolio_usd(state: State) -> Decimal:
+    """Exposure of all markets, USD."""
+    return sum((exposure_usd(state, c) for c in state.carries.values()), ZERO)
+
+
+def entry_size(state: State, carry: Carry, market: Market, ask_px: Decimal) -> Decimal:
+    """Base units of spot a new carry would hold: the target, cut to caps and to what both legs' margin
+    allows, on the coarser lot."""
+    policy = state.policy
+    held = margin.wallets(state)
+    fees = state.account.fees
+    if held is None or fees is None:
+        return ZERO
+    usd = min(
+        policy.strategy.target_usd_notional,
+        policy.risk.per_symbol_notional_cap,
+        policy.risk.portfolio_notional_cap - portfolio_usd(state),
+        held.affordable(
+            policy.execution.perp_leverage,
+            policy.risk.collateral_buffer,
+            economics.fees_in_force(policy.fees, fees).spot_taker,
+        ),
+    )
+    return max(ZERO, floor_to(usd / ask_px, market.lot))
+
+
+def orders_last_minute(state: State) -> int:
+    """Orders that added risk in the last minute, over all markets."""
+    return sum(1 for ms in state.sent_ms if state.now_ms - ms < MINUTE_MS)
+
+
+def to_payment_ms(state: State) -> int | None:
+    """Time to the next funding payment by the venue's clock; None before the clock is known."""
+    if state.venue_ms is None:
+        return None
+    interval = state.capabilities.funding_interval_ms
+    return interval - state.venue_ms % interval
+
+
+# --- gates -----------------------------------------------------------------------------------------
+
+
+def _at_most(
+    name: str, coin: str | None, value: Decimal | int | None, limit: Decimal | int, fault: bool = False
+) -> Gate:
+    """A gate that passes while value <= limit; an absent value never passes."""
+    return Gate(
+        name=name,
+        market=coin,
+        value="absent" if value is None else show(Decimal(value)),
+        threshold=f"<= {show(Decimal(limit))}",
+        passes=value is not None and value <= limit,
+        fault=fault or value is None,
+    )
+
+
+def _at_least(
+    name: str, coin: str | None, value: Decimal | int | None, limit: Decimal | int, fault: bool = False
+) -> Gate:
+    """A gate that passes while value >= limit; an absent value never passes."""
+    return Gate(
+        name=name,
+        market=coin,
+        value="absent" if value is None else show(Decimal(value)),
+        threshold=f">= {show(Decimal(limit))}",
+        passes=value is not None and value >= limit,
+        fault=fault or value is None,
+    )
+
+
+def _holds(
+    name: str, coin: str | None, passes: bool, value: str, threshold: str, fault: bool = False
+) -> Gate:
+    return Gate(
+        name=name, market=coin, value=value, threshold=threshold, passes=passes, fault=fault
+    )
+
+
+def account_gates(state: State) -> tuple[Gate, ...]:
+    """Conditions that concern the account: they hold back entries of every market."""
+    account, risk = state.account, state.policy.risk
+    latched = [name for name, latch in state.latches.items() if latch.mode != "entries"]
+    word = account.mode.value if account.mode is not None else "absent"
+    age = state.now_ms - min(account.positions_ms, account.balances_ms)
+    skew = None if state.venue_ms is None else abs(state.wall_ms - state.venue_ms)
+    unknown = sum(1 for i in state.intents.values() if i.unknown)
+    gates = [
+        _holds("latch", None, not latched, ", ".join(latched) or "none", "none"),
+        _holds("process", None, not state.stopping, "stopping" if state.stopping else "runs", "runs"),
+        _holds("once", None, not state.once, "yes" if state.once else "no", "no"),
+        _holds("account_mode", None, word in ("split", "unified"), word, "split or unified", True),
+        _holds(
+            "reconciled",
+            None,
+            reconciled(state),
+            "yes" if reconciled(state) else "no",
+            "all read since start",
+            True,
+        ),
+        _at_most("account_age_ms", None, age, risk.account_age_ms_max, True),
+        _at_most("clock_skew_ms", None, skew, risk.skew_ms_max, True),
+        _at_most("unknown_intents", None, unknown, 0, True),
+        _at_least("budget_actions", None, account.actions_left, risk.budget_actions_min, True),
+        _at_most("orders_last_minute", None, orders_last_minute(state) + 1, risk.max_orders_per_min),
+        _holds(
+            "baseline",
+            None,
+            account.baseline_usd is not None,
+            "absent" if account.baseline_usd is None else "taken",
+            "taken",
+            True,
+        ),
+    ]
+    if account.residual_usd is not None:
+        gates.append(
+            _at_most("residual_usd", None, abs(account.residual_usd), risk.residual_usd_max, True)
+        )
+    return tuple(gates)
+
+
+def foreign_usd(state: State, carry: Carry) -> Decimal:
+    """Value of what is held in a market but neither owned nor reserved, USD; below the venue's
+    minimum it cannot be traded by anybody and is ignored."""
+    market = carry.market
+    px = ledger.price(carry, Leg.SPOT)
+    if market is None or px is None:
+        return ZERO
+    spot = max(ZERO, carry.foreign_spot - state.policy.reserve_of(carry.coin))
+    usd = max(spot, abs(carry.foreign_perp)) * px
+    return usd if usd >= market.min_notional else ZERO
+
+
+def data_gates(state: State, carry: Carry) -> Iterator[Gate]:
+    """Whether a market is seen well enough to add to it."""
+    coin, risk = carry.coin, state.policy.risk
+    market = carry.market
+    fine = market is not None and market.spot.tradable and market.perp.tradable
+    listed = coin in state.policy.coins and carry.broken is None
+    word = "listed" if fine and listed else carry.broken or "not tradable"
+    yield _holds("market", coin, fine and listed, word, "listed", True)
+    for leg in Leg:
+        seen = carry.books.get(leg.value)
+        age = None if seen is None else state.now_ms - seen.seen_ms
+        yield _at_most(f"{leg.value}_book_age_ms", coin, age, risk.quote_age_ms_max, True)
+        spread = None if seen is None else seen.book.spread_bps.quantize(Decimal("0.0001"))
+        yield _at_most(f"{leg.value}_spread_bps", coin, spread, risk.max_spread_bps)
+        apart = None
+        if seen is not None and carry.context is not None:
+            apart = (abs(seen.book.mid_px / carry.context.oracle_px - ONE) / BPS).quantize(
+                Decimal("0.0001")
+            )
+        yield _at_most(f"{leg.value}_basis_bps", coin, apart, risk.max_basis_bps)
+    age = None if carry.context is None else state.now_ms - carry.context_ms
+    yield _at_most("context_age_ms", coin, age, risk.context_age_ms_max, True)
+
+
+def payment_gate(state: State, carry: Carry) -> Gate:
+    """No entry just before a payment that would be paid, nor a slice too late to be hedged."""
+    left = to_payment_ms(state)
+    rate = carry.context.funding_rate if carry.context is not None else None
+    guard = state.policy.execution.hedge_repair_timeout_ms
+    if rate is None or rate < 0:
+        guard = max(guard, state.policy.strategy.funding_guard_ms)
+    return _at_least("to_payment_ms", carry.coin, left, guard)
+
+
+def adding_gates(state: State, carry: Carry) -> tuple[Gate, ...]:
+    """Conditions for each further slice of an entry: the account's, the data's, the payment's."""
+    locked = f"external_{carry.coin}" in state.latches
+    return (
+        *account_gates(state),
+        *data_gates(state, carry),
+        _holds("lock", carry.coin, not locked, "locked" if locked else "none", "none"),
+        payment_gate(state, carry),
+    )
+
+
+@attrs.frozen(kw_only=True)
+class Prospect:
+    """What entering a market would mean now. `expected`: fraction of notional over the horizon."""
+
+    sz: Decimal
+    expected: Decimal | None
+    gates: tuple[Gate, ...]
+
+    @property
+    def open(self) -> bool:
+        return all(gate.passes for gate in self.gates)
+
+
+def prospect(state: State, carry: Carry) -> Prospect:
+    """All gates of an entry with their values, and the size and expectation they were judged on."""
+    coin, policy = carry.coin, state.policy
+    strategy, market = policy.strategy, carry.market
+    spot = fresh_book(state, carry, Leg.SPOT)
+    perp = fresh_book(state, carry, Leg.PERP)
+    sz, notional, expected, entry_apr = ZERO, None, None, None
+    if market is not None and spot is not None and perp is not None:
+        sz = entry_size(state, carry, market, spot.ask_px)
+        notional = (sz * spot.bid_px).quantize(Decimal("0.01"))
+        if sz and carry.forecast is not None and state.account.fees is not None:
+            fees = economics.fees_in_force(policy.fees, state.account.fees)
+            costs = economics.cost(fees, spot, perp, sz)
+            if costs is not None:
+                hours = state.capabilities.interval_h
+                expected = economics.expected_net(
+                    carry.forecast.rate, strategy.horizon_h, hours, costs
+                )
+                entry_apr = economics.apr(expected, strategy.horizon_h)
+    flat = (
+        isinstance(carry.phase, Idle)
+        and not carry.perp_sz
+        and not carry.doubts
+        and not any(True for _ in state.of(coin))
+    )
+    setting = carry.leverage
+    lever = policy.execution.perp_leverage
+    count = carry.forecast.count if carry.forecast is not None else None
+    printed = None
+    if carry.forecast is not None and state.venue_ms is not None:
+        printed = max(0, state.venue_ms - carry.forecast.last_at_ms)
+    wait = carry.phase.until_ms - state.now_ms if isinstance(carry.phase, Idle) else 0
+    smallest = max(strategy.min_exposure_usd, 2 * market.min_notional if market else ZERO)
+    net_bps = None if expected is None else economics.bps(expected)
+    shown_apr = None if entry_apr is None else entry_apr.quantize(Decimal("1e-6"))
+    has = setting is not None and setting.value == lever and setting.cross
+    gates = (
+        *adding_gates(state, carry),
+        _at_most("foreign_usd", coin, foreign_usd(state, carry).quantize(Decimal("0.01")), 0, True),
+        _holds("flat", coin, flat, "yes" if flat else "no", "no position and nothing in doubt", True),
+        _at_most("cooldown_ms", coin, max(0, wait), 0),
+        _at_least("funding_hours", coin, count, PRINTS_MIN, True),
+        _at_most("funding_age_ms", coin, printed, policy.risk.prints_age_ms_max, True),
+        _at_most("volatility", coin, carry.volatility, strategy.volatility.max),
+        _at_least("size_usd", coin, notional, smallest),
+        _at_least("expected_net_bps", coin, net_bps, strategy.buffer_bps),
+        _at_least("expected_apr", coin, shown_apr, strategy.enter_threshold_apr),
+        _holds(
+            "leverage",
+            coin,
+            has,
+            "absent" if setting is None else f"{setting.value} {'cross' if setting.cross else 'isolated'}",
+            f"{lever} cross",
+        ),
+    )
+    return Prospect(sz=sz, expected=expected, gates=gates)
+
+
+def blocked_only_by_leverage(found: Prospect) -> bool:
+    """Whether setting the leverage is all that stands before an entry."""
+    return [gate.name for gate in found.gates if not gate.passes] == ["leverage"]
+
+
+def liquidation_distance(state: State, carry: Carry) -> Decimal | None:
+    """Rise of the price at which the short would be liquidated, as a fraction; None without one."""
+    held = margin.wallets(state)
+    if held is None or carry.context is None or carry.market is None:
+        return None
+    return margin.short_distance(
+        held.margin_left,
+        state.account.positions,
+        carry.coin,
+        carry.context.mark_px,
+        carry.market.perp.maintenance_rate,
+    )
+
+
