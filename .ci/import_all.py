@@ -1,4 +1,4 @@
-"""Imports every module of `carry`: catches syntax and packages that one Python has and another lacks."""
+"""Imports every module of `carry`: catches what one Python has and another lacks."""
 
 import importlib
 import pkgutil

@@ -1,4 +1,4 @@
-"""What must be true of the tree itself: locks, ignored files, and nothing of any one machine in it."""
+"""What must be true of the tree itself: locks, ignored files, nothing of any one machine."""
 
 import re
 import subprocess
@@ -120,7 +120,9 @@ def test_nothing_of_a_users_can_be_committed(path: str) -> None:
     assert asked.returncode == 0, f"{path} is not ignored"
 
 
-@pytest.mark.parametrize("path", ["config.yaml.example", "requirements.lock", "examples/small-trial.yaml"])
+@pytest.mark.parametrize(
+    "path", ["config.yaml.example", "requirements.lock", "examples/small-trial.yaml"]
+)
 def test_what_belongs_to_the_project_is_not_ignored(path: str) -> None:
     asked = subprocess.run(["git", "check-ignore", "--quiet", "--no-index", path], cwd=ROOT)
 
@@ -131,7 +133,9 @@ def test_what_belongs_to_the_project_is_not_ignored(path: str) -> None:
 FOREIGN = {
     "a home folder": r"(?<![\w.~-])/(" + "|".join(["root", r"home/\w+", r"Users/\w+"]) + ")/",
     "a workplace folder": r"(?<![\w.-])/(" + "|".join(["work", "farm", "opt/pypi"]) + ")[/-]",
-    "a package index": "|".join(["index" + "-url", "find" + "-links", r"pypi\." + "org", "pythonhosted"]),
+    "a package index": "|".join(
+        ["index" + "-url", "find" + "-links", r"pypi\." + "org", "pythonhosted"]
+    ),
     "a local package": "file:" + "//",
 }
 
@@ -149,7 +153,14 @@ def test_no_file_names_a_machine_or_a_package_index() -> None:
 
 
 def test_scripts_are_executable_and_parse() -> None:
-    for name in ("start.sh", "stop.sh", ".ci/run", ".ci/venv.sh", ".ci/lock.sh", ".ci/processes.sh"):
+    for name in (
+        "start.sh",
+        "stop.sh",
+        ".ci/run",
+        ".ci/venv.sh",
+        ".ci/lock.sh",
+        ".ci/processes.sh",
+    ):
         assert subprocess.run(["bash", "-n", name], cwd=ROOT).returncode == 0, name
     for name in ("start.sh", "stop.sh"):
         assert (ROOT / name).stat().st_mode & 0o100, f"{name} is not executable"

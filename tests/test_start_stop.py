@@ -1,7 +1,7 @@
 """start.sh and stop.sh, run for real in a checkout whose `carry` is a stand-in of thirty lines.
 
-What the real commands do is tested where they live; here only the scripts are judged: what they start,
-refuse, wait for, say and end.
+What the real commands do is tested where they live; here only the scripts are judged: what they
+start, refuse, wait for, say and end.
 """
 
 import json
@@ -42,7 +42,8 @@ else:
             print("the reason it crashed", file=sys.stderr)
             sys.exit(plan["crash"])
         if plan.get("exchange"):
-            child = subprocess.Popen([sys.executable, "-m", "carry", "exchange"], start_new_session=True)
+            argv = [sys.executable, "-m", "carry", "exchange"]
+            child = subprocess.Popen(argv, start_new_session=True)
             (root / "data/run/exchange.pid").write_text(str(child.pid))
         if not plan.get("silent"):
             seq.write_text(str(int(seq.read_text()) + 1 if seq.exists() else 1))
