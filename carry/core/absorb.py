@@ -165,12 +165,7 @@ def _fill(state: State, fill: Fill, *, complete: bool) -> tuple[State, Said]:
         return _taken(state, carry, fill)
     said: Said = ()
     if number is not None and number > state.intent_no:
-        text = (
-            f"a fill of order {number} was found, but this journal ends at order "
-            f"{state.intent_no}: it is older than the venue's evidence, a restored copy perhaps"
-        )
-        state = latch(state, "journal_old", "halt", text)
-        said += (Alert(level="page", name="journal_old", coin=fill.coin, text=text),)
+        state, said = _journal_old(state, f"a fill of order {number} was found", fill.coin)
     ref_px = intent.ref_px if intent is not None else fill.px
     state = set_carry(state, _own_fill(state, carry, fill, ref_px))
     said += (_fill_note(fill, "own"), _fee_note(fill))
@@ -365,8 +360,7 @@ def _read(state: State, read: seen.Read) -> tuple[State, Said]:
         case seen.BalancesRead():
             return _balances(state, read)
         case seen.OpenOrdersRead():
-            account = attrs.evolve(account, orders_ms=read.issued_ms)
-            return attrs.evolve(state, account=account), ()
+            return _orders(state, read)
         case seen.FillsRead():
             return _fills(state, read)
         case seen.ReceiptsRead():
@@ -382,6 +376,38 @@ def _read(state: State, read: seen.Read) -> tuple[State, Said]:
         case _:
             raise AssertionError(f"read without a handler: {read}")
     return attrs.evolve(state, account=account), ()
+
+
+def _orders(state: State, read: seen.OpenOrdersRead) -> tuple[State, Said]:
+    """Ours without an intent are strays, to be withdrawn; others' are left alone and named."""
+    strays: tuple[seen.OpenOrder, ...] = ()
+    said: Said = ()
+    for order in read.orders:
+        number = number_of(state, order.cloid)
+        if number is None:
+            text = (
+                f"An order that is not ours rests on {order.coin} {order.leg.value}: "
+                f"{order.side.value} {show(order.sz)} at {show(order.px)}. It is left alone."
+            )
+            name = f"order_{order.oid}"
+            said += (Alert(level="warn", name=name, coin=order.coin, text=text),)
+        elif number > state.intent_no:
+            state, more = _journal_old(state, f"order {number} rests", order.coin)
+            said += more
+        elif str(number) not in state.intents:
+            strays += (order,)
+    account = attrs.evolve(state.account, orders_ms=read.issued_ms, strays=strays)
+    return attrs.evolve(state, account=account), said
+
+
+def _journal_old(state: State, what: str, coin: str) -> tuple[State, Said]:
+    text = (
+        f"{what} at the venue, but this journal ends at order {state.intent_no}: it is older than "
+        "the venue's evidence, a restored copy perhaps. Nothing is traded; put the newest journal "
+        "back, or start a new one and adopt, then `carry resume --ack journal_old`"
+    )
+    state = latch(state, "journal_old", "halt", text)
+    return state, (Alert(level="page", name="journal_old", coin=coin, text=text),)
 
 
 def _markets(state: State, read: seen.MarketsRead) -> State:

@@ -9,7 +9,7 @@ from decimal import Decimal
 import attrs
 
 from . import ledger, risk
-from .actions import Action, Alert, Cancel, Note, Place, SetLeverage
+from .actions import Action, Alert, Cancel, CancelForeign, Note, Place, SetLeverage
 from .intents import cloid_of, put, set_carry
 from .num import BPS, ONE, ZERO, floor_to, show
 from .phases import Decision, View
@@ -20,7 +20,6 @@ from .types import Leg, Side, Tif
 CANCEL_REPEAT_MS = 1_000
 CLOCK_TRUST_MS = 30_000  # a machine clock further than this from the venue's makes no nonces
 RUNG_WIDE, RUNG_GTC = 1, 3  # misses in a row from which an order widens, then rests crossing
-HALF = Decimal("0.5")
 
 Said = tuple[Action, ...]
 
@@ -143,13 +142,9 @@ def _buy(state: State, carry: Carry, look: View, target: Decimal) -> Draft | Non
     if terms is None or terms[1] is Tif.ALO:
         return None
     px, lot = terms[0], carry.market.lot
-    left = target - look.spot
     room = state.policy.risk.slice_usd - max(ZERO, look.delta) * look.px
-    sz = floor_to(min(left, room / px), lot)
-    smallest = carry.market.min_notional * Decimal("1.1")
-    if ZERO < (left - sz) * px < smallest and left * px > 2 * smallest:
-        sz = floor_to(left * HALF, lot)  # a rest below the minimum could never be bought
-    if sz * px < smallest:
+    sz = floor_to(min(target - look.spot, room / px), lot)
+    if sz * px < carry.market.min_notional * Decimal("1.1"):
         return None
     return Draft(leg=Leg.SPOT, side=Side.BUY, sz=sz, px=px, tif=Tif.IOC, why="enter", adds=True)
 
@@ -371,7 +366,9 @@ def withdraw(state: State, carry: Carry) -> tuple[State, Said]:
         if not isinstance(status, Open):
             continue
         rested = state.now_ms - status.since_ms
-        if rested < state.policy.execution.reprice_interval_ms and not at_once:
+        adds = intent.leg is Leg.SPOT and intent.side is Side.BUY
+        now = at_once or (adds and risk.mode(state) is not Mode.NORMAL)
+        if rested < state.policy.execution.reprice_interval_ms and not now:
             continue
         asked = status.cancelled_ms
         if asked is not None and state.now_ms - asked < CANCEL_REPEAT_MS:
@@ -396,6 +393,27 @@ def withdraw(state: State, carry: Carry) -> tuple[State, Said]:
         fields = {"intent": str(intent.no), "rested_ms": str(rested)}
         actions.append(Note(event="cancel_order", coin=intent.coin, fields=fields))
     return state, tuple(actions)
+
+
+def withdraw_strays(state: State) -> tuple[State, Said]:
+    """Cancel what rests under one of our names without an intent: nobody would hedge its fill."""
+    actions: list[Action] = []
+    for order in state.account.strays:
+        allocated = _next_action(state)
+        if allocated is None:
+            break
+        state, nonce, expires_ms = allocated
+        actions.append(
+            CancelForeign(
+                coin=order.coin,
+                leg=order.leg,
+                oid=order.oid,
+                nonce=nonce,
+                expires_ms=expires_ms,
+                why="ours, but no intent holds it",
+            )
+        )
+    return attrs.evolve(state, account=attrs.evolve(state.account, strays=())), tuple(actions)
 
 
 def plan(state: State, carry: Carry, look: View, decision: Decision) -> tuple[State, Said]:

@@ -11,7 +11,7 @@ from decimal import Decimal
 import attrs
 
 from .num import ZERO
-from .observations import Balance, Context, Position
+from .observations import Balance, Context, OpenOrder, Position
 from .policy import Policy
 from .types import AccountMode, Book, Fees, Leg, Market, Side, Tif
 from .venue import Capabilities
@@ -301,6 +301,7 @@ class Account:
     positions_at_ms: int = 0
     positions_ms: int = 0
     orders_ms: int = 0
+    strays: tuple[OpenOrder, ...] = ()  # resting under one of our cloids without an intent
     fills_ms: int = 0
     fills_at_ms: int = 0
     receipts_ms: int = 0
@@ -374,11 +375,10 @@ class State:
     doubled: int = 0
     high_water_usd: Decimal = ZERO
     pnl_note_ms: int = 0
-    gates: tuple[Gate, ...] = ()
     wants: tuple[str, ...] = ()
     stopping: bool = False
     once: bool = False
-    cancelling: bool = False
+    cancelling: str = ""  # "begun" while everything is being withdrawn, "ended" once nothing rests
 
     @classmethod
     def initial(cls, policy: Policy, capabilities: Capabilities) -> "State":

@@ -1,0 +1,240 @@
+"""The composition: facts in, gates, phases, plans, guard. Same input, same output, everywhere."""
+
+from decimal import Decimal
+
+import attrs
+
+from . import ledger, planning, risk
+from .absorb import absorb
+from .actions import Action, Alert, Note
+from .guard import check
+from .intents import latch, pursue, set_carry
+from .num import show
+from .observations import Observations
+from .phases import View, decide, view
+from .risk import Prospect
+from .state import MAY_FOLLOW, Carry, Enter, Exit, Gate, HedgeOk, Idle, State
+from .types import Leg
+from .wants import wants
+
+SAY_AGAIN_MS = 3_600_000  # an alert of one name is repeated after this
+FAULT_MS = 60_000  # a gate that fails by a fault this long is an alert
+PNL_MS = 60_000
+
+
+def step(state: State, obs: Observations) -> tuple[State, tuple[Action, ...]]:
+    """Decide one tick: the state after it, and what to do, in order.
+
+    Everything with an effect is in the actions; the caller journals state, observations and actions
+    before it carries them out. Raises `guard.GuardFailed` for a mistake of ours, nothing else.
+    """
+    before = state
+    state, said = absorb(state, obs)
+    state, more = pursue(state, answered=bool(obs.reads))
+    actions = [*said, *more]
+    for coin in _order(state):
+        state, more = _market(before, state, coin)
+        actions += more
+    state, more = planning.withdraw_strays(state)
+    actions += more
+    state, more = _watch(state)
+    actions += more
+    state = attrs.evolve(state, wants=wants(state))
+    state, spoken = _coalesced(state, actions)
+    check(state, spoken)
+    return state, spoken
+
+
+def _order(state: State) -> tuple[str, ...]:
+    """Held markets first, by name; then idle ones, the best expected net carry first.
+
+    So budgets are spent deterministically, and what is held is never kept waiting by an entry.
+    """
+
+    def rank(coin: str) -> tuple[int, Decimal, str]:
+        carry = state.carries[coin]
+        if not isinstance(carry.phase, Idle):
+            return (0, Decimal(0), coin)
+        expected = risk.prospect(state, carry).expected
+        return (1, -expected, coin) if expected is not None else (2, Decimal(0), coin)
+
+    return tuple(sorted(state.carries, key=rank))
+
+
+def _market(before: State, state: State, coin: str) -> tuple[State, tuple[Action, ...]]:
+    carry = state.carries[coin]
+    px = ledger.price(carry, Leg.PERP)
+    if carry.market is None or px is None:
+        return state, ()
+    look = view(before, state, carry, px)
+    carry, said = planning.repaired(state, carry, look)
+    state = set_carry(state, carry)
+    found = risk.prospect(state, carry) if isinstance(carry.phase, Idle) else None
+    decision = decide(state, carry, look, found)
+    old, new = type(carry.phase), type(decision.phase)
+    assert new in MAY_FOLLOW[old], f"{coin}: {old.__name__} may not become {new.__name__}"
+    if new is not old:
+        carry = attrs.evolve(carry, misses={})
+        said += _moved(state, carry, look, decision.phase, found)
+    state = set_carry(state, attrs.evolve(carry, phase=decision.phase))
+    if found is not None and risk.blocked_only_by_leverage(found) and carry.leverage is not None:
+        state, more = planning.lever(state, state.carries[coin])
+        return state, said + more
+    state, more = planning.plan(state, state.carries[coin], look, decision)
+    return state, said + more
+
+
+def _moved(
+    state: State, carry: Carry, look: View, phase: object, found: Prospect | None
+) -> tuple[Action, ...]:
+    """Name a change of phase."""
+    pnl = ledger.pnl(carry)
+    match phase:
+        case Enter():
+            assert found is not None and found.expected is not None
+            event = "entry"
+            fields = {
+                "target_sz": show(phase.target_sz),
+                "px": show(look.px),
+                "expected_net": show(found.expected.quantize(Decimal("1e-8"))),
+            }
+        case HedgeOk():
+            event, fields = "hedged", {"spot_sz": show(look.spot), "perp_sz": show(look.perp)}
+        case Exit():
+            event, fields = "exit", {"why": phase.why, "spot_sz": show(look.spot)}
+        case _:
+            event, fields = "flat", {"spot_sz": show(look.spot)}
+    fields["net_usd"] = show(pnl.net_usd.quantize(Decimal("0.000001")))
+    return (Note(event=event, coin=carry.coin, fields=fields),)
+
+
+# --- what concerns all markets ---------------------------------------------------------------------
+
+
+def _watch(state: State) -> tuple[State, tuple[Action, ...]]:
+    """Latches and alerts of the account as a whole, and the minute's figures."""
+    actions: list[Action] = []
+    pnl = ledger.total(state)
+    high = max(state.high_water_usd, pnl.net_usd)
+    state = attrs.evolve(state, high_water_usd=high)
+    if high - pnl.net_usd > state.policy.risk.max_drawdown_usd and "drawdown" not in state.latches:
+        text = (
+            f"Net PnL fell ${show((high - pnl.net_usd).quantize(Decimal('0.01')))} from its high, more "
+            f"than max_drawdown_usd {show(state.policy.risk.max_drawdown_usd)}: entries stop until "
+            "`carry resume --ack drawdown`. What is held stays hedged."
+        )
+        state = latch(state, "drawdown", "reduce", text)
+        actions.append(Alert(level="page", name="drawdown", coin=None, text=text))
+    for carry in state.carries.values():
+        actions += _distance(state, carry)
+    if state.venue_ms is not None:
+        skew = abs(state.wall_ms - state.venue_ms)
+        if skew > state.policy.risk.skew_ms_warn:
+            text = (
+                f"The machine's clock is {skew} ms from the venue's; past "
+                f"{state.policy.risk.skew_ms_max} ms entries stop. Set the clock (NTP)."
+            )
+            actions.append(Alert(level="warn", name="clock_skew", coin=None, text=text))
+    state, more = _faults(state)
+    actions += more
+    state, more = _cancelling(state)
+    actions += more
+    if state.now_ms - state.pnl_note_ms >= PNL_MS:
+        state = attrs.evolve(state, pnl_note_ms=state.now_ms)
+        fields = {
+            "net_usd": show(pnl.net_usd),
+            "funding_usd": show(pnl.funding_usd),
+            "fees_usd": show(pnl.fees_usd),
+            "basis_usd": show(pnl.basis_usd),
+            "slippage_usd": show(pnl.slippage_usd),
+            "external_usd": show(pnl.external_usd),
+        }
+        actions.append(Note(event="pnl_update", coin=None, fields=fields))
+    return state, tuple(actions)
+
+
+def _distance(state: State, carry: Carry) -> tuple[Action, ...]:
+    distance = risk.liquidation_distance(state, carry)
+    warn = state.policy.risk.liq_distance_warn
+    if distance is None or distance >= warn:
+        return ()
+    percent = (distance * 100).quantize(Decimal("0.1"))
+    text = (
+        f"{carry.coin} may rise {show(percent)} % before the short is liquidated, less than "
+        f"{show(warn * 100)} %: add USDC to the account, or flatten."
+    )
+    return (Alert(level="page", name=f"liquidation_{carry.coin}", coin=carry.coin, text=text),)
+
+
+def gates(state: State) -> tuple[Gate, ...]:
+    """Every gate as it stands: the account's once, then each market's."""
+    found = [*risk.account_gates(state)]
+    for carry in state.carries.values():
+        found += [g for g in risk.prospect(state, carry).gates if g.market is not None]
+    return tuple(found)
+
+
+def _faults(state: State) -> tuple[State, tuple[Action, ...]]:
+    """Silence is a fault: say which gate fails through no doing of the market."""
+    failing: dict[str, Gate] = {}
+    for gate in risk.account_gates(state):
+        if gate.fault and not gate.passes:
+            failing[gate.name] = gate
+    for carry in state.carries.values():
+        for gate in risk.data_gates(state, carry):
+            if gate.fault and not gate.passes:
+                failing[f"{gate.name}_{carry.coin}"] = gate
+    since = {name: state.faulty_ms.get(name, state.now_ms) for name in failing}
+    actions = tuple(
+        Alert(
+            level="page",
+            name=f"fault_{name}",
+            coin=gate.market,
+            text=f"{gate.name} is {gate.value}, needs {gate.threshold}, for over a minute: entries "
+            "wait for it. `carry why` shows whether it still holds.",
+        )
+        for name, gate in failing.items()
+        if state.now_ms - since[name] > FAULT_MS
+    )
+    return attrs.evolve(state, faulty_ms=since), actions
+
+
+def _cancelling(state: State) -> tuple[State, tuple[Action, ...]]:
+    """Mark where the withdrawal of everything begins and where nothing rests any more."""
+    wanted = state.stopping or risk.flattening(state) or risk.mode(state) is risk.Mode.HALT
+    fields = {"intents": str(len(state.intents))}
+    if not wanted:
+        return attrs.evolve(state, cancelling=""), ()
+    if not state.cancelling:
+        note = Note(event="cancel_all_begin", coin=None, fields=fields)
+        return attrs.evolve(state, cancelling="begun"), (note,)
+    if state.cancelling == "begun" and not state.intents:
+        note = Note(event="cancel_all_end", coin=None, fields=fields)
+        return attrs.evolve(state, cancelling="ended"), (note,)
+    return state, ()
+
+
+def _coalesced(state: State, actions: list[Action]) -> tuple[State, tuple[Action, ...]]:
+    """Each alert once, and again only after an hour, so that one fault does not bury the next."""
+    said = {n: ms for n, ms in state.said.items() if state.now_ms - ms < SAY_AGAIN_MS}
+    spoken: list[Action] = []
+    for action in actions:
+        if isinstance(action, Alert):
+            if action.name in said:
+                continue
+            said[action.name] = state.now_ms
+        spoken.append(action)
+    return attrs.evolve(state, said=said), tuple(spoken)
+
+
+def naked(state: State, carry: Carry) -> bool:
+    """Whether a market's legs differ by more than its band."""
+    px = ledger.price(carry, Leg.PERP)
+    if carry.market is None or px is None:
+        return bool(carry.spot_sz or carry.perp_sz)
+    return not view(state, state, carry, px).hedged
+
+
+def calm(state: State) -> bool:
+    """Nothing is on its way and no leg is naked: the process may end here."""
+    return not state.intents and not any(naked(state, c) for c in state.carries.values())

@@ -1,0 +1,66 @@
+"""Which reads are needed at the next tick, beyond what the shell's poll plan brings anyway.
+
+Names: "mode", "markets", "positions", "balances", "orders", "fills", "receipts", "transfers", "fees",
+"budget", and with a coin "prints:C", "leverage:C", "closes:C", "book:C:spot", "book:C:perp". They are
+read in this order, so that what explains a position is asked for after the position.
+"""
+
+from .absorb import reconciled
+from .state import Carry, Ended, Enter, Exit, Idle, State, Unknown
+from .types import Leg
+
+RECONCILE_MS = 300_000  # at least this often all sources are read together, for the residual
+HURRY_MS = 5_000  # and this often until positions are protected and the residual is known
+
+
+def wants(state: State) -> tuple[str, ...]:
+    """The reads wanted now, each once."""
+    account = state.account
+    found: dict[str, bool] = {}
+    if _due(state):
+        for name in ("mode", "positions", "balances", "orders", "fills", "receipts", "transfers"):
+            found[name] = True
+    for name, missing in (("fees", account.fees), ("budget", account.actions_left)):
+        if missing is None:
+            found[name] = True
+    for carry in state.carries.values():
+        for name in _of_market(state, carry):
+            found[name] = True
+    for intent in state.intents.values():
+        if isinstance(intent.status, Ended | Unknown):
+            found["fills"] = True
+    order = ("mode", "markets", "positions", "balances", "orders", "fills", "receipts", "transfers")
+    first = [name for name in order if name in found]
+    return (*first, *(name for name in found if name not in order))
+
+
+def _due(state: State) -> bool:
+    """The residual's slowest source is due: then all are read, in one tick and in order."""
+    account = state.account
+    known = account.baseline_usd is not None and account.residual_usd is not None
+    period = RECONCILE_MS if known and reconciled(state) else HURRY_MS
+    return state.now_ms - min(account.receipts_ms, account.transfers_ms) >= period
+
+
+def _of_market(state: State, carry: Carry) -> tuple[str, ...]:
+    names: list[str] = []
+    if carry.market is None and carry.broken is None:
+        names.append("markets")
+    if carry.coin in state.policy.coins:
+        if carry.forecast is None:
+            names.append(f"prints:{carry.coin}")
+        if carry.volatility is None:
+            names.append(f"closes:{carry.coin}")
+        if carry.leverage is None:
+            names.append(f"leverage:{carry.coin}")
+    touched = max(carry.touched_ms.values(), default=-1)
+    asked = min(state.account.positions_ms, state.account.balances_ms)
+    if asked <= touched or carry.doubts:
+        names += ["positions", "balances", "fills"]
+    at_work = isinstance(carry.phase, Enter | Exit) or carry.repair is not None
+    for leg in Leg:
+        seen = carry.books.get(leg.value)
+        old = seen is None or state.now_ms - seen.seen_ms > state.policy.risk.quote_age_ms_max // 2
+        if at_work or (old and isinstance(carry.phase, Idle)):
+            names.append(f"book:{carry.coin}:{leg.value}")
+    return tuple(names)
