@@ -1,8 +1,8 @@
 """What the shell needs of a venue. Core types only; every money value is a `Decimal`.
 
 Reads raise `ReadFailed` (transport, refused, unreadable) and never return a guess. Writes return an
-outcome value and never raise: a write is accepted, refused, not sent or unknown, and only this layer
-knows which.
+outcome value and never raise: a write is accepted, refused, not sent or unknown, and only this
+layer knows which.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,6 +16,7 @@ from carry.core.observations import (
     ClosesRead,
     ContextsRead,
     Event,
+    Fault,
     FeesRead,
     FillsRead,
     LeverageRead,
@@ -71,7 +72,7 @@ class MarketData(Protocol):
 
 
 class AccountReads(Protocol):
-    """Private reads, all of the master account (never the agent's address). Times are the venue's."""
+    """Private reads of the master account (never the agent's address). Times are the venue's."""
 
     def mode(self) -> ModeRead: ...
     def positions(self) -> PositionsRead: ...
@@ -117,7 +118,12 @@ class Venue(MarketData, AccountReads, Execution, Protocol):
     network: str
     account: str
     capabilities: Capabilities
-    stream: Stream
+
+    @property
+    def stream(self) -> Stream: ...
+
+    def faults(self) -> tuple[Fault, ...]:
+        """What only the core may answer ("signature"), found since the last call."""
 
 
 __all__ = [

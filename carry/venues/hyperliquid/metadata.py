@@ -1,0 +1,245 @@
+"""The venue's universes: which instruments a coin has, their numbers, lots and price rules. Pure.
+
+Perps are numbered by position in `meta.universe` (delisted rows stay), spot pairs by their own
+`index`. Only configured coins are decoded strictly; a malformed row of another is passed over.
+Source: hyperliquid-docs, asset-ids, tick-and-lot-size, margin-tiers.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import TypeVar
+
+import attrs
+import msgspec
+
+from carry.core.num import ONE
+from carry.core.observations import MarketsRead
+from carry.core.types import Instrument, Leg, Market, PriceRule
+
+from .constants import (
+    PERP_DECIMALS,
+    QUOTE_NAME,
+    QUOTE_TOKEN,
+    SPOT_ASSET_BASE,
+    SPOT_DECIMALS,
+    WRAPPERS,
+    Network,
+)
+
+_FIGURES = 5
+_MIN_NOTIONAL = Decimal(10)
+_LEVERAGE_MAX = 1000
+_T = TypeVar("_T")
+
+
+@attrs.frozen(kw_only=True)
+class Listed:
+    """A configured coin as the venue lists it. perp_asset, spot_asset: numbers in orders.
+
+    perp_index: position among the perps. token: number of the spot token in balances.
+    """
+
+    market: Market
+    perp_index: int
+    spot_asset: int
+    token: int
+
+    def asset(self, leg: Leg) -> int:
+        return self.spot_asset if leg is Leg.SPOT else self.perp_index
+
+
+@attrs.frozen
+class Known:
+    """All configured coins that could be resolved, by coin."""
+
+    listed: Mapping[str, Listed]
+    by_symbol: Mapping[str, tuple[str, Leg]] = attrs.field(init=False, repr=False)
+    by_token: Mapping[int, str] = attrs.field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        symbols: dict[str, tuple[str, Leg]] = {}
+        for coin, listed in self.listed.items():
+            symbols[listed.market.spot.symbol] = (coin, Leg.SPOT)
+            symbols[listed.market.perp.symbol] = (coin, Leg.PERP)
+        object.__setattr__(self, "by_symbol", symbols)
+        tokens = {listed.token: coin for coin, listed in self.listed.items()}
+        object.__setattr__(self, "by_token", tokens)
+
+    def updated(self, newer: "Known") -> "Known":
+        """With the coins of `newer` replaced: numbers are stable once listed, so old ones hold."""
+        return Known({**self.listed, **newer.listed})
+
+
+NOTHING_KNOWN = Known({})
+
+
+class _Perp(msgspec.Struct):
+    name: str
+    szDecimals: int
+    maxLeverage: int
+    marginTableId: int = -1
+    isDelisted: bool = False
+
+
+class _Tier(msgspec.Struct):
+    maxLeverage: int
+
+
+class _Table(msgspec.Struct):
+    marginTiers: list[_Tier]
+
+
+class _Meta(msgspec.Struct):
+    universe: list[msgspec.Raw]
+    marginTables: list[msgspec.Raw] = []
+
+
+class _Named(msgspec.Struct):
+    name: str
+
+
+class _Pair(msgspec.Struct):
+    name: str
+    tokens: tuple[int, int]
+    index: int
+
+
+class _Token(msgspec.Struct):
+    name: str
+    index: int
+    szDecimals: int
+    tokenId: str = ""
+
+
+class _SpotMeta(msgspec.Struct):
+    universe: list[msgspec.Raw]
+    tokens: list[msgspec.Raw]
+
+
+def readable(rows: Iterable[msgspec.Raw], kind: type[_T]) -> list[_T]:
+    """The rows that decode; what does not is some other coin's, or is missed by its name later."""
+    found = []
+    for row in rows:
+        try:
+            found.append(msgspec.json.decode(row, type=kind))
+        except (msgspec.MsgspecError, UnicodeError):
+            continue
+    return found
+
+
+def name_of(row: msgspec.Raw) -> str | None:
+    """The `name` of a universe row; None when it has none that can be read."""
+    try:
+        return msgspec.json.decode(row, type=_Named).name
+    except (msgspec.MsgspecError, UnicodeError):
+        return None
+
+
+def _instrument(symbol: str, sz_decimals: int, px_decimals: int) -> Instrument:
+    if not 0 <= sz_decimals <= px_decimals:
+        raise ValueError(f"{symbol}: szDecimals {sz_decimals} is not within 0..{px_decimals}")
+    return Instrument(
+        symbol=symbol,
+        lot=ONE.scaleb(-sz_decimals),
+        rule=PriceRule(_FIGURES, px_decimals - sz_decimals, True),
+        min_notional=_MIN_NOTIONAL,
+    )
+
+
+def _first_tier(meta: _Meta, table_id: int) -> int | None:
+    """Leverage of the first tier of a margin table; None when it is flat or cannot be read."""
+    for row in meta.marginTables:
+        try:
+            number, table = msgspec.json.decode(row, type=tuple[int, _Table])
+        except (msgspec.MsgspecError, UnicodeError):
+            continue
+        if number == table_id and table.marginTiers:
+            return table.marginTiers[0].maxLeverage
+    return None
+
+
+def _perp(coin: str, index: int, meta: _Meta) -> Instrument:
+    row = msgspec.json.decode(meta.universe[index], type=_Perp)
+    # The universe's own figure is the first tier's; the lower of the two is the careful one.
+    tier = _first_tier(meta, row.marginTableId)
+    leverage = row.maxLeverage if tier is None else min(tier, row.maxLeverage)
+    if not 1 <= leverage <= _LEVERAGE_MAX:
+        raise ValueError(f"{coin}: maxLeverage {leverage} is not within 1..{_LEVERAGE_MAX}")
+    base = _instrument(coin, row.szDecimals, PERP_DECIMALS)
+    return attrs.evolve(
+        base,
+        max_leverage=leverage,
+        maintenance_rate=ONE / (2 * leverage),
+        tradable=not row.isDelisted,
+    )
+
+
+def _token(coin: str, tokens: Sequence[_Token], network: Network) -> _Token:
+    wrapper = WRAPPERS.get(coin)
+    if wrapper is None:
+        raise ValueError(f"{coin}: no spot token is known that hedges it")
+    if wrapper.multiple != 1:
+        raise ValueError(
+            f"{coin}: 1 perp is {wrapper.multiple} {wrapper.name}; such pairs are refused for now"
+        )
+    found = [token for token in tokens if token.name == wrapper.name]
+    if network is Network.MAINNET and wrapper.token_id is not None:
+        found = [token for token in found if token.tokenId == wrapper.token_id]
+    if len(found) != 1:
+        raise ValueError(
+            f"{coin}: {len(found)} spot tokens are {wrapper.name} {wrapper.token_id or ''}, not one"
+        )
+    return found[0]
+
+
+def _pair(token: _Token, pairs: Sequence[_Pair]) -> _Pair:
+    found = [pair for pair in pairs if pair.tokens == (token.index, QUOTE_TOKEN)]
+    if not found:
+        raise ValueError(f"{token.name}: no pair against {QUOTE_NAME} can be read")
+    return min(found, key=lambda pair: pair.index)
+
+
+def read_markets(
+    meta_body: bytes,
+    spot_body: bytes,
+    coins: Sequence[str],
+    network: Network,
+    issued_ms: int,
+) -> tuple[MarketsRead, Known]:
+    """The configured coins out of `meta` and `spotMeta`; raises when a whole body is unreadable."""
+    meta = msgspec.json.decode(meta_body, type=_Meta)
+    spot = msgspec.json.decode(spot_body, type=_SpotMeta)
+    tokens = readable(spot.tokens, _Token)
+    pairs = readable(spot.universe, _Pair)
+    names = [name_of(row) for row in meta.universe]
+    if not any(token.index == QUOTE_TOKEN and token.name == QUOTE_NAME for token in tokens):
+        raise ValueError(f"token {QUOTE_TOKEN} of spotMeta is not {QUOTE_NAME}")
+    markets: dict[str, Market] = {}
+    listed: dict[str, Listed] = {}
+    broken: dict[str, str] = {}
+    for coin in coins:
+        try:
+            if names.count(coin) != 1:
+                raise ValueError(f"{coin}: {names.count(coin)} perps have that name, not one")
+            index = names.index(coin)
+            token = _token(coin, tokens, network)
+            pair = _pair(token, pairs)
+            if not 0 <= pair.index < SPOT_ASSET_BASE * 9:
+                raise ValueError(f"{coin}: pair number {pair.index} is none of a spot pair")
+            market = Market(
+                coin=coin,
+                spot=_instrument(pair.name, token.szDecimals, SPOT_DECIMALS),
+                perp=_perp(coin, index, meta),
+                spot_token=token.name,
+            )
+        except (msgspec.MsgspecError, UnicodeError, ValueError) as error:
+            broken[coin] = str(error)[:200]
+            continue
+        markets[coin] = market
+        listed[coin] = Listed(
+            market=market,
+            perp_index=index,
+            spot_asset=SPOT_ASSET_BASE + pair.index,
+            token=token.index,
+        )
+    return MarketsRead(markets=markets, broken=broken, issued_ms=issued_ms), Known(listed)

@@ -1,0 +1,371 @@
+"""One Hyperliquid account as a `Venue`: composition of rest, parsing, signing and stream."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+from carry.core.actions import Cancel, CancelForeign, Fence, Place, Query, SetLeverage, Write
+from carry.core.observations import (
+    BalancesRead,
+    BookSeen,
+    BudgetRead,
+    ClosesRead,
+    ContextsRead,
+    Fault,
+    FeesRead,
+    FillsRead,
+    LeverageRead,
+    MarketsRead,
+    ModeRead,
+    OpenOrdersRead,
+    OrderRecord,
+    Outcome,
+    PositionsRead,
+    PrintsRead,
+    ReceiptsRead,
+    TransfersRead,
+)
+from carry.core.types import Leg, Side
+from carry.venues.base import Clock, ReadFailed
+
+from . import account as private
+from . import parse
+from .budget import Tier
+from .constants import CAPABILITIES, REST_URLS, WS_URLS, Network
+from .feed import Feed
+from .metadata import NOTHING_KNOWN, Known, read_markets
+from .replies import outcome_of, unsent
+from .rest import Answer, OnReply, Posted, Rest
+from .signing import AgentKey, SignatureMismatch, Signer
+from .transfers import read_transfers
+from .transport import SocketTransport, Transport
+from .wire import action_of
+from .ws import HyperliquidStream, Link, SocketLink
+
+_T = TypeVar("_T")
+_PAGE_ROWS = 500  # "any time-ranged response stops at 500 elements"; fills stop at 2000
+_PAGES_MAX = 8
+_INTERVALS_MS = {
+    "1m": 60_000, "3m": 180_000, "5m": 300_000, "15m": 900_000, "30m": 1_800_000,
+    "1h": 3_600_000, "2h": 7_200_000, "4h": 14_400_000, "8h": 28_800_000, "12h": 43_200_000,
+    "1d": 86_400_000,
+}  # fmt: skip
+
+
+class HyperliquidVenue:
+    """Implements `carry.venues.base.Venue`.
+
+    account: address of the master (or sub-account) that is read and traded, never the agent's.
+    key: the agent's; None for a venue that only reads (every write is then `NotSent`).
+    """
+
+    name = "hyperliquid"
+    capabilities = CAPABILITIES
+
+    def __init__(
+        self,
+        *,
+        network: Network,
+        account: str,
+        coins: Sequence[str],
+        key: AgentKey | None,
+        clock: Clock,
+        transport: Transport,
+        link: Link,
+        session: str | None = None,
+        vault: str | None = None,
+        on_reply: OnReply | None = None,
+    ) -> None:
+        self.network = network.value
+        self.account = account.lower()
+        self.coins = tuple(coins)
+        if key is not None and key.address == self.account:
+            raise ValueError(
+                f"the agent key belongs to the account {self.account} itself: that is the master "
+                "key, which can withdraw; approve an agent and give its key"
+            )
+        self.rest = Rest(transport, clock, on_reply=on_reply)
+        self.stream = HyperliquidStream(link, Feed(self.account), clock, session)
+        self._network = network
+        self._clock = clock
+        self._signer = None if key is None else Signer(key, network, vault and vault.lower())
+        self._known: Known = NOTHING_KNOWN
+        self._faults: list[Fault] = []
+
+    def close(self) -> None:
+        """Stop the reader and close the sockets."""
+        self.stream.stop()
+        self.rest.transport.close()
+
+    def faults(self) -> tuple[Fault, ...]:
+        """What only the core may answer (a signature that is not ours), since the last call."""
+        faults, self._faults = tuple(self._faults), []
+        return faults
+
+    # --- market data --------------------------------------------------------------------
+
+    def markets(self, coins: Sequence[str]) -> MarketsRead:
+        """Metadata of `coins`; those of an earlier call that are unreadable now keep theirs."""
+        self.coins = tuple(coins)
+        perps = self.rest.info("markets", {"type": "meta"}, 20)
+        spots = self.rest.info("markets", {"type": "spotMeta"}, 20)
+        with parse.reading("markets"):
+            read, known = read_markets(
+                perps.body, spots.body, coins, self._network, perps.sent_ms
+            )
+        self._known = self._known.updated(known)
+        self.stream.know(self._known)
+        return read
+
+    def _listed(self) -> Known:
+        """What is known, read first if nothing is."""
+        if not self._known.listed and self.coins:
+            self.markets(self.coins)
+        return self._known
+
+    def contexts(self, coins: Sequence[str]) -> ContextsRead:
+        answer = self.rest.info("contexts", {"type": "metaAndAssetCtxs"}, 20)
+        with parse.reading("contexts"):
+            return parse.read_contexts(answer.body, coins, self._known, answer.sent_ms)
+
+    def book(self, coin: str, leg: Leg) -> BookSeen:
+        source = f"book:{coin}:{leg.value}"
+        listed = self._listed().listed.get(coin)
+        if listed is None:
+            raise ReadFailed(source, "unsupported", f"{coin} is not among the readable markets")
+        symbol = listed.market.instrument(leg).symbol
+        answer = self.rest.info(source, {"type": "l2Book", "coin": symbol}, 2)
+        with parse.reading(source):
+            seen = parse.read_book(answer.body, self._known, self._clock.mono_ms())
+            if seen is None or (seen.coin, seen.leg) != (coin, leg):
+                raise ValueError(f"the reply is not the book of {symbol}")
+        self._clock.saw_venue(seen.book.at_ms, answer.sent_ms)
+        return seen
+
+    def prints(self, coin: str, since_ms: int) -> PrintsRead:
+        prints, issued_ms = self._pages(
+            f"prints:{coin}",
+            {"type": "fundingHistory", "coin": coin},
+            since_ms,
+            lambda body: parse.read_prints(body, coin),
+            lambda row: row.at_ms,
+        )
+        return PrintsRead(coin=coin, prints=tuple(prints), issued_ms=issued_ms)
+
+    def closes(self, coin: str, interval: str, window: int) -> ClosesRead:
+        source = f"closes:{coin}"
+        if interval not in _INTERVALS_MS:
+            known = ", ".join(_INTERVALS_MS)
+            raise ReadFailed(source, "unsupported", f"interval {interval!r} is none of {known}")
+        now_ms = self._now_ms()
+        wanted = {
+            "coin": coin,
+            "interval": interval,
+            "startTime": now_ms - (window + 1) * _INTERVALS_MS[interval],
+            "endTime": now_ms,
+        }
+        weight = 20 + window // 60
+        answer = self.rest.info(source, {"type": "candleSnapshot", "req": wanted}, weight)
+        with parse.reading(source):
+            closes = parse.read_closes(answer.body, window, now_ms)
+        return ClosesRead(
+            coin=coin, interval=interval, closes=closes, issued_ms=answer.sent_ms
+        )
+
+    def _now_ms(self) -> int:
+        """The venue's clock, or the machine's until a stamp was read."""
+        venue_ms = self._clock.venue_ms()
+        return self._clock.wall_ms() if venue_ms is None else venue_ms
+
+    # --- account reads ------------------------------------------------------------------
+
+    def _mine(self, source: str, kind: str, weight: int, **more: object) -> Answer:
+        return self.rest.info(source, {"type": kind, "user": self.account, **more}, weight)
+
+    def mode(self) -> ModeRead:
+        answer = self._mine("mode", "userAbstraction", 20)
+        with parse.reading("mode"):
+            mode, word = private.read_mode(answer.body)
+        return ModeRead(mode=mode, word=word, issued_ms=answer.sent_ms)
+
+    def positions(self) -> PositionsRead:
+        answer = self._mine("positions", "clearinghouseState", 2)
+        with parse.reading("positions"):
+            read = private.read_positions(answer.body, self._listed(), answer.sent_ms)
+        self._clock.saw_venue(read.at_ms, answer.sent_ms)
+        return read
+
+    def balances(self) -> BalancesRead:
+        known = self._listed()
+        answer = self._mine("balances", "spotClearinghouseState", 2)
+        with parse.reading("balances"):
+            return private.read_balances(answer.body, known, answer.sent_ms)
+
+    def open_orders(self) -> OpenOrdersRead:
+        known = self._listed()
+        answer = self._mine("orders", "frontendOpenOrders", 20)
+        with parse.reading("orders"):
+            orders = private.read_orders(answer.body, known)
+        return OpenOrdersRead(orders=orders, issued_ms=answer.sent_ms)
+
+    def fills(self, since_ms: int) -> FillsRead:
+        known = self._listed()
+        if self._clock.venue_ms() is None:
+            self.positions()  # for its stamp: completeness is told in the venue's time
+        issued_venue_ms = self._now_ms()
+        fills, issued_ms = self._pages(
+            "fills",
+            {"type": "userFillsByTime", "user": self.account, "aggregateByTime": False},
+            since_ms,
+            lambda body: private.read_fills(body, known),
+            lambda fill: fill.trade_id,
+        )
+        return FillsRead(
+            fills=tuple(fills),
+            since_ms=since_ms,
+            issued_ms=issued_ms,
+            issued_venue_ms=issued_venue_ms,
+        )
+
+    def receipts(self, since_ms: int) -> ReceiptsRead:
+        known = self._listed()
+        receipts, issued_ms = self._pages(
+            "receipts",
+            {"type": "userFunding", "user": self.account},
+            since_ms,
+            lambda body: private.read_receipts(body, known),
+            lambda row: (row.at_ms, row.coin),
+        )
+        return ReceiptsRead(receipts=tuple(receipts), since_ms=since_ms, issued_ms=issued_ms)
+
+    def transfers(self, since_ms: int) -> TransfersRead:
+        transfers, issued_ms = self._pages(
+            "transfers",
+            {"type": "userNonFundingLedgerUpdates", "user": self.account},
+            since_ms,
+            lambda body: read_transfers(body, self.account),
+            lambda row: row.transfer_id,
+        )
+        return TransfersRead(transfers=tuple(transfers), since_ms=since_ms, issued_ms=issued_ms)
+
+    def fees(self) -> FeesRead:
+        answer = self._mine("fees", "userFees", 20)
+        with parse.reading("fees"):
+            return FeesRead(fees=private.read_fees(answer.body), issued_ms=answer.sent_ms)
+
+    def leverage(self, coin: str) -> LeverageRead:
+        source = f"leverage:{coin}"
+        answer = self._mine(source, "activeAssetData", 20, coin=coin)
+        with parse.reading(source):
+            leverage, cross = private.read_leverage(answer.body, coin)
+        return LeverageRead(coin=coin, leverage=leverage, cross=cross, issued_ms=answer.sent_ms)
+
+    def budget(self) -> BudgetRead:
+        answer = self._mine("budget", "userRateLimit", 20)
+        with parse.reading("budget"):
+            left = private.read_budget(answer.body)
+        return BudgetRead(actions_left=left, issued_ms=answer.sent_ms)
+
+    def order(self, query: Query) -> OrderRecord:
+        source = f"order:{query.cloid}"
+        answer = self._mine(source, "orderStatus", 2, oid=query.cloid)
+        with parse.reading(source):
+            return private.read_record(answer.body, query.intent, query.cloid, answer.sent_ms)
+
+    def _pages(
+        self,
+        source: str,
+        request: Mapping[str, object],
+        since_ms: int,
+        read: Callable[[bytes], parse.Page[_T]],
+        key: Callable[[_T], object],
+    ) -> tuple[list[_T], int]:
+        """All rows from `since_ms` on, each once, and when the first page was asked for.
+
+        The next page begins at the newest time seen, inclusive: rows of the same millisecond may
+        be split between two pages.
+        """
+        found: dict[object, _T] = {}
+        from_ms, issued_ms = since_ms, None
+        for _ in range(_PAGES_MAX):
+            answer = self.rest.info(source, {**request, "startTime": from_ms}, 20)
+            issued_ms = answer.sent_ms if issued_ms is None else issued_ms
+            with parse.reading(source):
+                page = read(answer.body)
+                self.rest.surcharge(page.rows, 20)
+                found.update((key(item), item) for item in page.items)
+                if page.rows < _PAGE_ROWS:
+                    return list(found.values()), issued_ms
+                if page.newest_ms <= from_ms:
+                    raise ValueError(f"{page.rows} rows in one millisecond, {from_ms}")
+                from_ms = page.newest_ms
+        raise ReadFailed(source, "unsupported", f"more than {_PAGES_MAX} pages since {since_ms}")
+
+    # --- writes -------------------------------------------------------------------------
+
+    def write(self, action: Write) -> Outcome:
+        """Sign, check, send once, classify. Never raises."""
+        try:
+            body = self._body(action)
+        except SignatureMismatch as error:
+            self._faults.append(Fault(name="signature", text=str(error)))
+            return unsent(action, str(error))
+        except (ValueError, TypeError, OverflowError, LookupError) as error:
+            return unsent(action, f"cannot be written as the venue reads it: {error}")
+        try:
+            posted = self.rest.exchange(body, _tier(action))
+        except Exception as error:  # a fault of ours after bytes may have left is still an unknown
+            posted = Posted(True, 0, None, f"{type(error).__name__} while posting")
+        return outcome_of(action, posted)
+
+    def _body(self, action: Write) -> bytes:
+        if self._signer is None:
+            raise ValueError("there is no agent key: this venue only reads")
+        if isinstance(action, Fence):
+            return self._signer.envelope(action_of(action, 0), action.nonce, None)
+        listed = self._known.listed.get(action.coin)
+        if listed is None:
+            raise ValueError(f"the metadata of {action.coin} has not been read")
+        leg = Leg.PERP if isinstance(action, SetLeverage) else action.leg
+        wire = action_of(action, listed.asset(leg))
+        return self._signer.envelope(wire, action.nonce, action.expires_ms)
+
+
+def _tier(action: Write) -> Tier:
+    """What reduces or clears up is never held back by what reads and adds."""
+    if isinstance(action, (Fence, Cancel, CancelForeign)):
+        return Tier.URGENT
+    if isinstance(action, Place):
+        spot_sale = action.leg is Leg.SPOT and action.side is Side.SELL
+        return Tier.URGENT if action.reduce_only or spot_sale else Tier.WRITE
+    return Tier.WRITE
+
+
+def connect(
+    *,
+    network: Network,
+    account: str,
+    coins: Sequence[str],
+    key: AgentKey | None,
+    clock: Clock,
+    base_url: str | None = None,
+    ws_url: str | None = None,
+    session: str | None = None,
+    vault: str | None = None,
+    on_reply: OnReply | None = None,
+) -> HyperliquidVenue:
+    """A venue over real sockets. URLs default by `network`, never the other way round.
+
+    session: name of the websocket in a lockstep run (`?session=` is added), None on a wall clock.
+    """
+    return HyperliquidVenue(
+        network=network,
+        account=account,
+        coins=coins,
+        key=key,
+        clock=clock,
+        transport=SocketTransport(base_url or REST_URLS[network]),
+        link=SocketLink(ws_url or WS_URLS[network], clock, session=session),
+        session=session,
+        vault=vault,
+        on_reply=on_reply,
+    )
