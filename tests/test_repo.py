@@ -134,7 +134,7 @@ FOREIGN = {
     "a home folder": r"(?<![\w.~-])/(" + "|".join(["root", r"home/\w+", r"Users/\w+"]) + ")/",
     "a workplace folder": r"(?<![\w.-])/(" + "|".join(["work", "farm", "opt/pypi"]) + ")[/-]",
     "a package index": "|".join(
-        ["index" + "-url", "find" + "-links", r"pypi\." + "org", "pythonhosted"]
+        ["index" + "-url", "find" + "-links", r"pypi\." + "org", "python" + "hosted"]
     ),
     "a local package": "file:" + "//",
 }

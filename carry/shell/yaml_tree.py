@@ -106,14 +106,13 @@ def _grow(text: str) -> Node | None:
             raise NotATree(line, f"uses a tag ({shown(str(tag))}): write the plain value")
         elif isinstance(event, yaml.ScalarEvent):
             if looks_secret(event.value):
-                waiting = keys[-1] if keys else None
+                key = keys[-1] if keys else None
                 raise NotATree(
                     line,
-                    (f"{shown(waiting.text)}: " if waiting else "")
-                    + "holds what looks like a secret (not shown): a secret never stands in this "
-                    "file; write "
-                    "where it is, as in agent_key: {env: CARRY_AGENT_KEY}, and replace the "
-                    "exposed one",
+                    (f"{shown(key.text)}: " if key else "")
+                    + "holds what looks like a secret (not shown). It never stands in this file: "
+                    "write where it is, as in agent_key: {env: CARRY_AGENT_KEY}, and replace the "
+                    "one that stood here",
                 )
             put(Scalar(line, event.value, quoted=event.style is not None))
         elif isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
