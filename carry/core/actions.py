@@ -14,7 +14,9 @@ from .types import Leg, Side, Tif
 
 @attrs.frozen(kw_only=True)
 class Place:
-    """An order. `intent` is its number in the journal, `cloid` its name at the venue (0x + 32 hex)."""
+    """An order. `intent` is its number in the journal, `cloid` its name at the venue (0x + 32
+    hex).
+    """
 
     intent: int
     coin: str

@@ -41,8 +41,9 @@ def fees_in_force(policy: FeePolicy, tier: Fees) -> Fees:
 
 
 def slippage(book: Book, side: Side, sz: Decimal) -> Decimal | None:
-    """What an aggressive order of `sz` pays beyond the mid, as a fraction; None when the book is too
-    thin for it."""
+    """What an aggressive order of `sz` pays beyond the mid, as a fraction; None when the book is
+    too thin for it.
+    """
     left, paid = sz, ZERO
     for level in book.levels(side):
         eaten = min(left, level.sz)
@@ -108,8 +109,8 @@ def fold(
 ) -> Forecast | None:
     """The forecast after more settled funding: an average whose weights halve every `halflife_h`.
 
-    Prints that are not newer than the last one are dropped; so are absurd ones, beyond `rate_max`. A
-    missing print leaves its weight to the next.
+    Prints that are not newer than the last one are dropped; so are absurd ones, beyond `rate_max`.
+    A missing print leaves its weight to the next.
     """
     interval_h = interval_ms // 3_600_000
     for new in prints:
@@ -154,11 +155,13 @@ def staying_loses(rate: Decimal, horizon_h: int, interval_h: int, costs: Cost) -
 
 
 def volatility(closes: tuple[Decimal, ...], interval_ms: int) -> Decimal | None:
-    """Annualised standard deviation of log closes (1 = 100 %); None with fewer than three closes."""
+    """Annualised standard deviation of log closes (1 = 100 %); None with fewer than three
+    closes.
+    """
     if len(closes) < 3 or min(closes) <= 0:
         return None
     logs = [close.ln() for close in closes]
-    steps = [after - before for before, after in zip(logs, logs[1:], strict=False)]
+    steps = [logs[i + 1] - logs[i] for i in range(len(logs) - 1)]
     mean = sum(steps, ZERO) / len(steps)
     variance = sum(((s - mean) ** 2 for s in steps), ZERO) / (len(steps) - 1)
     a_year = Decimal(HOURS_A_YEAR) * 3_600_000 / interval_ms

@@ -1,7 +1,8 @@
-"""Last look at the actions: the limits stated a second way, about what was decided and nothing else.
+"""Last look at the actions: the limits stated a second way, about what was decided and nothing
+else.
 
-What the market can make false is a gate (risk.py), never a check here. A failed check is a mistake of
-ours: the loop writes a crash row, drops what adds risk, and goes on in REDUCE.
+What the market can make false is a gate (risk.py), never a check here. A failed check is a mistake
+of ours: the loop writes a crash row, drops what adds risk, and goes on in REDUCE.
 """
 
 from collections.abc import Sequence
@@ -29,7 +30,8 @@ class GuardFailed(AssertionError):
 def adds_risk(action: Action) -> bool:
     """Whether an action can make the account's worst case worse: it opens or grows a leg.
 
-    A sale of the perp is among them: it repairs a hedge, but a broken decision may not be trusted to.
+    A sale of the perp is among them: it repairs a hedge, but a broken decision may not be trusted
+    to.
     """
     match action:
         case Place():
@@ -41,7 +43,9 @@ def adds_risk(action: Action) -> bool:
 
 
 def check(state: State, actions: Sequence[Action]) -> None:
-    """Raise `GuardFailed` for the first action that breaks a rule. `state` is the one after the tick."""
+    """Raise `GuardFailed` for the first action that breaks a rule. `state` is the one after the
+    tick.
+    """
     legs: dict[str, bool] = {}
     nonces: dict[int, bool] = {}
     for action in actions:

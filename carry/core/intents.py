@@ -1,7 +1,7 @@
 """The life of an intent: outcomes in, the fence, and the verdict. Nothing here trades.
 
-Sent -> Open | Ended | Unknown | settled. Unknown is fenced under its own nonce; once nothing more can
-land, the venue's record and two looks at the fills, two seconds of venue time apart, decide it.
+Sent -> Open | Ended | Unknown | settled. Unknown is fenced under its own nonce; once nothing more
+can land, the venue's record and two looks at the fills, two seconds of venue time apart, decide it.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,9 @@ LATE_AT_MS = 15_000  # past expiry by this much, venue time, nothing can land an
 REPEAT_MS = 1_000  # a fence or a query is repeated after this
 UNDECIDED_MS = 60_000  # the venue answered for this long without deciding an intent
 POST_ONLY_MS = 15_000  # after a post-only refusal the next taking order is tried this much later
-WRITERS_MAX = 2  # nonces of ours that somebody else used, in a row, before another writer is believed
+WRITERS_MAX = (
+    2  # nonces of ours that somebody else used, in a row, before another writer is believed
+)
 FILLS_MARGIN_AT_MS = 5_000  # a sweep must reach this far back before the decision
 
 Said = tuple[Action, ...]
@@ -116,15 +118,20 @@ def doubt_all(state: State) -> State:
     return attrs.evolve(state, intents=intents)
 
 
-def _closed(state: State, intent: Intent, **more: object) -> State:
+def _closed(
+    state: State, intent: Intent, *, record: str | None = None, doubled: bool = False
+) -> State:
     """Nothing more can land under this intent's nonce from now on."""
-    at_ms = state.venue_ms
     status = intent.status
     if not isinstance(status, Unknown):
         status = Unknown(since_ms=state.now_ms)
-    if status.closed_at_ms is None:
-        status = attrs.evolve(status, closed_at_ms=at_ms)
-    return put(state, attrs.evolve(intent, status=attrs.evolve(status, **more)))
+    status = attrs.evolve(
+        status,
+        closed_at_ms=state.venue_ms if status.closed_at_ms is None else status.closed_at_ms,
+        record=record if record is not None else status.record,
+        doubled=doubled or status.doubled,
+    )
+    return put(state, attrs.evolve(intent, status=status))
 
 
 def _refused(state: State, intent: Intent, refusal: seen.Refused) -> tuple[State, Said]:
@@ -143,8 +150,9 @@ def _refused(state: State, intent: Intent, refusal: seen.Refused) -> tuple[State
                 level="page",
                 name="identity",
                 coin=intent.coin,
-                text=f"The venue does not know our agent key ({refusal.text}): no order gets through. "
-                "Approve the agent again, or close by hand; then `carry resume --ack identity`.",
+                text=f"The venue does not know our agent key ({refusal.text}): no order gets "
+                "through. Approve the agent again, or close by hand; then "
+                "`carry resume --ack identity`.",
             ),
         )
     elif refusal.code in ("tick", "lot", "min_notional", "disabled", "leverage", "other"):
@@ -162,9 +170,7 @@ def _refused(state: State, intent: Intent, refusal: seen.Refused) -> tuple[State
     if short_of_margin and intent.side is Side.SELL:
         # The hedge cannot be bought with this account: go straight to unwinding the spot.
         repair = carry.repair if carry.repair is not None else Repair()
-        state = set_carry(
-            state, attrs.evolve(carry, repair=attrs.evolve(repair, unwinding=True))
-        )
+        state = set_carry(state, attrs.evolve(carry, repair=attrs.evolve(repair, unwinding=True)))
     state, more = settled(state, intent, f"refused: {refusal.code}")
     return state, said + more
 
@@ -195,9 +201,7 @@ def outcome(state: State, fact: seen.Outcome) -> tuple[State, Said]:
                 coin=intent.coin,
                 fields={"intent": str(intent.no), "why": fact.why},
             )
-            return put(
-                state, attrs.evolve(intent, status=Unknown(since_ms=state.now_ms))
-            ), (note,)
+            return put(state, attrs.evolve(intent, status=Unknown(since_ms=state.now_ms))), (note,)
         case seen.Cancelled():
             # Its fills may still be on their way, so how much filled is decided like an unknown.
             return _closed(state, intent), ()
@@ -289,7 +293,7 @@ def swept(state: State, read: seen.FillsRead) -> tuple[State, Said]:
             state,
             "other_writer",
             "halt",
-            "nonces of this agent key were used by somebody else; two programs must not share a key",
+            "nonces of this agent key were used by somebody else: two programs must not share it",
         )
     return state, said
 

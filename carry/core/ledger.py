@@ -1,8 +1,8 @@
 """PnL by cause, exactly: change of value = funding - fees + basis + slippage + external.
 
-Each fill is measured against the mid of its leg when it was decided (`ref_px`): what was paid beyond
-it is slippage, what the holding does from there on is basis. A fee taken in the coin is valued at the
-fill's own price. Nothing is rounded, so in simulation the residual is zero.
+Each fill is measured against the mid of its leg when it was decided (`ref_px`): what was paid
+beyond it is slippage, what the holding does from there on is basis. A fee taken in the coin is
+valued at the fill's own price. Nothing is rounded, so in simulation the residual is zero.
 """
 
 from decimal import Decimal
@@ -27,7 +27,11 @@ class Pnl:
     @property
     def net_usd(self) -> Decimal:
         return (
-            self.funding_usd - self.fees_usd + self.basis_usd + self.slippage_usd + self.external_usd
+            self.funding_usd
+            - self.fees_usd
+            + self.basis_usd
+            + self.slippage_usd
+            + self.external_usd
         )
 
     def plus(self, other: "Pnl") -> "Pnl":
@@ -41,7 +45,9 @@ class Pnl:
 
 
 def price(carry: Carry, leg: Leg) -> Decimal | None:
-    """What a unit of a leg is valued at: the newest mid, else the mark; None before either was seen."""
+    """What a unit of a leg is valued at: the newest mid, else the mark; None before either was
+    seen.
+    """
     seen = carry.quotes.get(leg.value)
     if seen is not None:
         return seen.book.mid_px
@@ -61,7 +67,9 @@ def own_fill(ledger: Ledger, fill: Fill, ref_px: Decimal) -> Ledger:
 
 
 def taken(ledger: Ledger, net: Decimal, ref_px: Decimal, px: Decimal, fee_usd: Decimal) -> Ledger:
-    """Book what others did to our leg (liquidation, ADL, a trade by hand): all of it is external."""
+    """Book what others did to our leg (liquidation, ADL, a trade by hand): all of it is
+    external.
+    """
     return attrs.evolve(
         ledger,
         external_usd=ledger.external_usd + net * (ref_px - px) - fee_usd,
@@ -91,7 +99,7 @@ def funding_share(receipt: FundingReceipt, owned_perp: Decimal) -> Decimal:
 
 
 def pnl(carry: Carry) -> Pnl:
-    """Totals of one market at the newest prices; without a price the holdings are carried at cost."""
+    """Totals of one market at the newest prices; without one the holdings are carried at cost."""
     ledger = carry.ledger
     spot_px, perp_px = price(carry, Leg.SPOT), price(carry, Leg.PERP)
     basis = ZERO
@@ -117,15 +125,13 @@ def total(state: State) -> Pnl:
 def cash(account: Account, coins: tuple[str, ...]) -> Decimal:
     """USD of the account without any holding of the markets: what is left when perps are at zero.
 
-    Split: the quote balance plus the perp account's cash leg. Unified: the one balance holds realised
-    cash only, so what positions cost on entry is taken out of it.
+    Split: the quote balance plus the perp account's cash leg. Unified: the one balance holds
+    realised cash only, so what positions cost on entry is taken out of it.
     """
     assert account.usd is not None
     if account.mode is not None and account.mode.value == "split":
         return account.usd.total + account.raw_usd
-    entry = sum(
-        (account.positions[c].entry_ntl for c in coins if c in account.positions), ZERO
-    )
+    entry = sum((account.positions[c].entry_ntl for c in coins if c in account.positions), ZERO)
     return account.usd.total - entry
 
 
@@ -146,7 +152,7 @@ def account_value(state: State) -> Decimal | None:
 
 
 def explained(state: State) -> Decimal:
-    """Change of value since the baseline by our own sources, USD: PnL, transfers, what is outside."""
+    """Change of value since the baseline by our own sources, USD: PnL, transfers, the outside."""
     outside: Outside = state.account.outside
     foreign = ZERO
     for carry in state.carries.values():

@@ -1,8 +1,8 @@
 """Account modes as variants: what is free, what a carry of a size needs, how far liquidation is.
 
-Split: spot and perp wallets are apart, spot coins are no collateral. Unified: one USD balance pays for
-spot and margins the perps; spot coins are still no collateral. Sources: the venue's margining and
-liquidation pages (liq = mark - side x margin / size / (1 - l x side), side -1 for a short).
+Split: spot and perp wallets are apart, spot coins are no collateral. Unified: one USD balance pays
+for spot and margins the perps; spot coins are still no collateral. Sources: the venue's margining
+and liquidation pages (liq = mark - side x margin / size / (1 - l x side), side -1 for a short).
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,9 @@ from .types import AccountMode
 
 @attrs.frozen(kw_only=True)
 class Split:
-    """USD by wallet. `perp_equity`: cash leg plus positions at mark. `margin_used`: at our leverage."""
+    """USD by wallet. `perp_equity`: cash leg plus positions at mark. `margin_used`: at our
+    leverage.
+    """
 
     spot_free: Decimal
     spot_total: Decimal
@@ -36,7 +38,9 @@ class Split:
         return self.perp_equity - self.maintenance
 
     def affordable(self, leverage: int, buffer: Decimal, fee: Decimal) -> Decimal:
-        """Largest leg, USD notional, that both wallets can carry with `buffer` of the equity idle."""
+        """Largest leg, USD notional, that both wallets can carry with `buffer` of the equity
+        idle.
+        """
         balanced = self.equity * leverage / (1 + leverage) * (ONE - buffer)
         spot = self.spot_free / (ONE + fee)
         perp = (self.perp_equity - self.margin_used) * leverage / (ONE + fee)
@@ -45,7 +49,7 @@ class Split:
 
 @attrs.frozen(kw_only=True)
 class Unified:
-    """USD in one balance: `cash` realised, `pnl` of open positions at mark, `hold` of open orders."""
+    """USD in one balance: `cash` realised, `pnl` of positions at mark, `hold` of open orders."""
 
     cash: Decimal
     pnl: Decimal
@@ -71,7 +75,7 @@ Wallets = Split | Unified
 
 
 def _marks(state: State) -> tuple[Decimal, Decimal, Decimal, Decimal]:
-    """Positions of the account at mark: signed value, entry cost, initial and maintenance margin."""
+    """Positions at mark: signed value, entry cost, initial and maintenance margin, USD."""
     value = entry = initial = maintenance = ZERO
     for coin, position in state.account.positions.items():
         carry = state.carries.get(coin)

@@ -1,6 +1,7 @@
 """Exact numbers: one Decimal context, steps, and canonical text.
 
-Money, price, size and rate are `Decimal`; time and counts are `int`. A float never holds one of them.
+Money, price, size and rate are `Decimal`; time and counts are `int`. A float never holds one of
+them.
 """
 
 import decimal

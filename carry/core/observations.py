@@ -29,7 +29,8 @@ from .venue import Capabilities
 
 @attrs.frozen(kw_only=True)
 class Accepted:
-    """The venue took an order. `filled_sz`: executed at once; `resting`: the rest stays in the book.
+    """The venue took an order. `filled_sz`: executed at once; `resting`: the rest stays in the
+    book.
 
     When not `resting` the order is gone: nothing more than `filled_sz` will fill.
     """
@@ -42,7 +43,9 @@ class Accepted:
 
 @attrs.frozen(kw_only=True)
 class Refused:
-    """The venue answered no to an action. `code` is one of ours (see `REFUSALS`), `text` the venue's."""
+    """The venue answered no to an action. `code` is one of ours (see `REFUSALS`), `text` the
+    venue's.
+    """
 
     intent: int
     code: str
@@ -67,7 +70,9 @@ class OutcomeUnknown:
 
 @attrs.frozen(kw_only=True)
 class Cancelled:
-    """Answer to a cancel. `gone`: the venue says the order was already filled, cancelled or never placed."""
+    """Answer to a cancel. `gone`: the venue says the order was already filled, cancelled or never
+    placed.
+    """
 
     intent: int
     gone: bool
@@ -161,7 +166,7 @@ REFUSALS = (
     "other",
 )
 
-# --- the stream: hints that may start a hedge, a repair or a cancel at once -------------------------
+# --- the stream: hints that may start a hedge, a repair or a cancel at once -----------------------
 
 
 @attrs.frozen(kw_only=True)
@@ -197,7 +202,7 @@ class BookSeen:
 
 Event = FillSeen | OrderSeen | BookSeen
 
-# --- complete reads --------------------------------------------------------------------------------
+# --- complete reads -------------------------------------------------------------------------------
 
 
 @attrs.frozen(kw_only=True)
@@ -211,7 +216,9 @@ class MarketsRead:
 
 @attrs.frozen(kw_only=True)
 class Context:
-    """A market's numbers. `funding_rate`: predicted for the current interval, a fraction of notional."""
+    """A market's numbers. `funding_rate`: predicted for the current interval, a fraction of
+    notional.
+    """
 
     mark_px: Decimal
     oracle_px: Decimal
@@ -326,7 +333,9 @@ class PrintsRead:
 
 @attrs.frozen(kw_only=True)
 class ClosesRead:
-    """Closing prices of the perp's finished candles, ascending; the forming candle is not among them."""
+    """Closing prices of the perp's finished candles, ascending; the forming candle is not among
+    them.
+    """
 
     coin: str
     interval: str
@@ -382,7 +391,7 @@ Read = (
     | BudgetRead
 )
 
-# --- the operator ----------------------------------------------------------------------------------
+# --- the operator ---------------------------------------------------------------------------------
 
 
 @attrs.frozen(kw_only=True)
@@ -414,7 +423,9 @@ class Kill:
 
 @attrs.frozen(kw_only=True)
 class Adopt:
-    """Take foreign holdings of a coin into the carry: `sz` spot base units, and as much of the short."""
+    """Take foreign holdings of a coin into the carry: `sz` spot base units, and as much of the
+    short.
+    """
 
     command_id: int
     by: str
@@ -424,7 +435,9 @@ class Adopt:
 
 @attrs.frozen(kw_only=True)
 class SetPolicy:
-    """The policy with one settable key changed: made and checked by the shell, applied as a whole."""
+    """The policy with one settable key changed: made and checked by the shell, applied as a
+    whole.
+    """
 
     command_id: int
     by: str
@@ -434,7 +447,7 @@ class SetPolicy:
 
 Command = Pause | Resume | Flatten | Kill | Adopt | SetPolicy
 
-# --- faults the shell found that only the core may answer ------------------------------------------
+# --- faults the shell found that only the core may answer -----------------------------------------
 
 
 @attrs.frozen(kw_only=True)
@@ -450,8 +463,8 @@ class Observations:
     """Everything one tick sees.
 
     mono_ms: monotonic clock, for ages and durations. wall_ms: the machine's clock, for nonces.
-    venue_ms: the venue's clock (last stamp read + monotonic since), for expiry and funding; None until
-    a first stamp was read. cause: "interval" or "urgent". restarted: first tick of a process.
+    venue_ms: the venue's clock (last stamp read + monotonic since), for expiry and funding; None
+    until a first stamp was read. cause: "interval" or "urgent". restarted: first tick of a process.
     gaps: sources that failed or dropped messages. stopping: the operator asked the process to end.
     """
 

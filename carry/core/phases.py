@@ -26,9 +26,10 @@ class Decision:
 class View:
     """What the handlers ask of a market: believed legs, and what they mean.
 
-    delta: `hedge_ratio` x spot + perp, base units, > 0 is spot without a hedge. dust: the spot rest is
-    too small to be a carry. sellable: the spot rest that an order can sell, else 0. progressed: the
-    spot leg moved since the tick before. stuck: an intent of the market is unknown, so clocks stand.
+    delta: `hedge_ratio` x spot + perp, base units, > 0 is spot without a hedge. dust: the spot rest
+    is too small to be a carry. sellable: the spot rest that an order can sell, else 0. progressed:
+    the spot leg moved since the tick before. stuck: an intent of the market is unknown, so clocks
+    stand.
     """
 
     spot: Decimal
@@ -126,8 +127,9 @@ def enter(state: State, carry: Carry, look: View, phase: Enter) -> Decision:
 
 
 def _loses(state: State, carry: Carry, look: View) -> bool:
-    """The forecast is below the exit threshold or funding was negative for hours, and staying for the
-    horizon is expected to cost more than leaving now. Never on the sign alone."""
+    """The forecast is below the exit threshold or funding was negative for hours, and staying for
+    the horizon is expected to cost more than leaving now. Never on the sign alone.
+    """
     spot = risk.fresh_book(state, carry, Leg.SPOT)
     perp = risk.fresh_book(state, carry, Leg.PERP)
     if carry.forecast is None or state.account.fees is None or spot is None or perp is None:
@@ -170,7 +172,9 @@ def hedge_ok(state: State, carry: Carry, look: View, phase: HedgeOk) -> Decision
 
 
 def leave(state: State, carry: Carry, look: View, phase: Exit) -> Decision:
-    """Shrink both legs; flat is believed of a venue read only. One that is not forced may be put off."""
+    """Shrink both legs; flat is believed of a venue read only. One that is not forced may be put
+    off.
+    """
     execution = state.policy.execution
     if risk.flattening(state):
         phase = attrs.evolve(phase, forced=True)
@@ -187,9 +191,7 @@ def leave(state: State, carry: Carry, look: View, phase: Exit) -> Decision:
     return Decision(phase=phase, spot_target=ZERO)
 
 
-def decide(
-    state: State, carry: Carry, look: View, found: Prospect | None
-) -> Decision:
+def decide(state: State, carry: Carry, look: View, found: Prospect | None) -> Decision:
     """The next phase and spot target of a market."""
     match carry.phase:
         case Idle() as phase:

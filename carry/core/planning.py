@@ -1,7 +1,8 @@
 """Targets to intents: slices, rounding, minimums, time in force, reduce-only, the ladder.
 
-One law for the short: its target is minus `hedge_ratio` x the filled spot, rounded towards zero. What
-is too small to trade is dust and counts as hedged. At most one order a leg, the hedge before the lead.
+One law for the short: its target is minus `hedge_ratio` x the filled spot, rounded towards zero.
+What is too small to trade is dust and counts as hedged. At most one order a leg, the hedge before
+the lead.
 """
 
 from decimal import Decimal
@@ -37,7 +38,7 @@ class Draft:
     adds: bool = False
 
 
-# --- prices ----------------------------------------------------------------------------------------
+# --- prices ---------------------------------------------------------------------------------------
 
 
 def _terms(
@@ -46,8 +47,8 @@ def _terms(
     """Limit price and time in force of an order at a rung of the ladder; None without a price.
 
     Rung 0 takes the touch and a few ticks; from RUNG_WIDE on it may pay hedge_repair_bps_max; from
-    RUNG_GTC on it also rests. In a post-only window it joins the touch instead. The limit is rounded
-    to our side: a buy never above it, a sell never below.
+    RUNG_GTC on it also rests. In a post-only window it joins the touch instead. The limit is
+    rounded to our side: a buy never above it, a sell never below.
     """
     assert carry.market is not None
     rule = carry.market.instrument(leg).rule
@@ -85,13 +86,14 @@ def _free(state: State, carry: Carry, leg: Leg) -> bool:
     return not busy and state.now_ms >= carry.retry_ms.get(leg.value, 0)
 
 
-# --- the hedge -------------------------------------------------------------------------------------
+# --- the hedge ------------------------------------------------------------------------------------
 
 
 def hedge_target(state: State, carry: Carry, look: View) -> Decimal:
     """Signed size the short should have: it follows the filled spot, and ends with the spot.
 
-    While leaving, spot that no order can sell needs no hedge: the last of the short is closed whole.
+    While leaving, spot that no order can sell needs no hedge: the last of the short is closed
+    whole.
     """
     assert carry.market is not None
     if isinstance(carry.phase, Exit) and not look.sellable:
@@ -116,9 +118,7 @@ def _hedge(state: State, carry: Carry, look: View) -> Draft | None:
     rung = _rung(carry, Leg.PERP)
     if carry.repair is not None and carry.repair.spent_ms >= stage:
         rung = max(rung, RUNG_WIDE)
-    terms = _terms(
-        state, carry, Leg.PERP, side, rung, Tif(state.policy.execution.hedge_repair_tif)
-    )
+    terms = _terms(state, carry, Leg.PERP, side, rung, Tif(state.policy.execution.hedge_repair_tif))
     if terms is None or sz < perp.lot:
         return None
     px, tif = terms
@@ -132,7 +132,7 @@ def _unwinding(carry: Carry) -> bool:
     return carry.repair is not None and carry.repair.unwinding
 
 
-# --- the lead --------------------------------------------------------------------------------------
+# --- the lead -------------------------------------------------------------------------------------
 
 
 def _buy(state: State, carry: Carry, look: View, target: Decimal) -> Draft | None:
@@ -189,7 +189,7 @@ def _lead(state: State, carry: Carry, look: View, target: Decimal | None) -> Dra
     return None
 
 
-# --- repair ----------------------------------------------------------------------------------------
+# --- repair ---------------------------------------------------------------------------------------
 
 
 def repaired(state: State, carry: Carry, look: View) -> tuple[Carry, Said]:
@@ -238,7 +238,7 @@ def _repair_note(event: str, carry: Carry, look: View, spent_ms: int) -> Note:
     )
 
 
-# --- from drafts to actions ------------------------------------------------------------------------
+# --- from drafts to actions -----------------------------------------------------------------------
 
 
 def next_nonce(state: State) -> int | None:

@@ -21,8 +21,8 @@ class Knob:
     """What a person must know of one key.
 
     kind: "rate" | "usd" | "ratio" | "ms" | "h" | "count" | "bps" | "choice" | "bool" | "interval".
-    lo, hi: inclusive bounds, None where there is none. optional: may be left out, then it is derived
-    as `why` says. settable: may be changed at run time ("any", "down", "no").
+    lo, hi: inclusive bounds, None where there is none. optional: may be left out, then it is
+    derived as `why` says. settable: may be changed at run time ("any", "down", "no").
     """
 
     kind: str
@@ -52,7 +52,10 @@ class Volatility:
     """The entry gate on how wild the perp's price is."""
 
     interval: str = knob(
-        "15m", "interval", "candle length of the closes it is measured on", choices=tuple(INTERVAL_MS)
+        "15m",
+        "interval",
+        "candle length of the closes it is measured on",
+        choices=tuple(INTERVAL_MS),
     )
     window: int = knob(96, "count", "number of finished candles", lo=8, hi=1000)
     max: Decimal = knob(
@@ -85,7 +88,12 @@ class Strategy:
         settable="any",
     )
     target_usd_notional: Decimal = knob(
-        D("1000"), "usd", "size of one leg of one market", lo=D("20"), hi=D("10000000"), settable="down"
+        D("1000"),
+        "usd",
+        "size of one leg of one market",
+        lo=D("20"),
+        hi=D("10000000"),
+        settable="down",
     )
     hedge_ratio: Decimal = knob(
         ONE, "ratio", "short as a multiple of the filled spot", lo=D("0.95"), hi=D("1.05")
@@ -93,7 +101,7 @@ class Strategy:
     min_exposure_usd: Decimal = knob(
         D("20"),
         "usd",
-        "less than this is dust: valued, shown, offered to the next carry; twice the venue's minimum",
+        "less than this is dust: valued, shown, offered to the next carry; twice the minimum",
         lo=D("10"),
         hi=D("1000"),
     )
@@ -122,7 +130,11 @@ class Strategy:
         5_000, "ms", "how long the reasons to leave must hold before an exit", lo=0, hi=3_600_000
     )
     funding_negative_hours: int = knob(
-        3, "h", "hours of settled funding at or below zero after which leaving is weighed", lo=1, hi=720
+        3,
+        "h",
+        "hours of settled funding at or below zero after which leaving is weighed",
+        lo=1,
+        hi=720,
     )
     funding_guard_ms: int = knob(
         60_000,
@@ -132,7 +144,11 @@ class Strategy:
         hi=1_800_000,
     )
     buffer_bps: Decimal = knob(
-        D("2"), "bps", "margin by which expected net carry must beat all costs", lo=ZERO, hi=D("200")
+        D("2"),
+        "bps",
+        "margin by which expected net carry must beat all costs",
+        lo=ZERO,
+        hi=D("200"),
     )
     volatility: Volatility = attrs.field(factory=Volatility)
 
@@ -141,12 +157,18 @@ class Strategy:
 class Execution:
     """How orders are priced, timed, and given up."""
 
-    style: str = knob("taker", "choice", "how a carry is entered", choices=("taker",), settable="any")
+    style: str = knob(
+        "taker", "choice", "how a carry is entered", choices=("taker",), settable="any"
+    )
     price_offset_ticks: int = knob(
         2, "count", "ticks beyond the touch that an immediate order may pay", lo=0, hi=100
     )
     reprice_interval_ms: int = knob(
-        3_000, "ms", "a resting exit order is withdrawn and priced anew after this", lo=500, hi=600_000
+        3_000,
+        "ms",
+        "a resting exit order is withdrawn and priced anew after this",
+        lo=500,
+        hi=600_000,
     )
     hedge_repair_timeout_ms: int = knob(
         5_000, "ms", "an unhedged leg is unwound when repair took longer", lo=500, hi=600_000
@@ -161,7 +183,11 @@ class Execution:
         D("100"), "bps", "how far beyond the touch a widened order may pay", lo=D("1"), hi=D("1000")
     )
     perp_leverage: int = knob(
-        1, "count", "leverage setting of the short; margin held back is notional over this", lo=1, hi=10
+        1,
+        "count",
+        "leverage setting of the short; margin held back is notional over this",
+        lo=1,
+        hi=10,
     )
     perp_cross: bool = knob(True, "bool", "cross margin; isolated is refused for now")
     entry_timeout_ms: int = knob(
@@ -171,10 +197,18 @@ class Execution:
         60_000, "ms", "without progress for this long an exit is put off", lo=1_000, hi=3_600_000
     )
     entry_cooldown_ms: int = knob(
-        600_000, "ms", "after an exit or a failed entry that market rests this long", lo=0, hi=604_800_000
+        600_000,
+        "ms",
+        "after an exit or a failed entry that market rests this long",
+        lo=0,
+        hi=604_800_000,
     )
     hedge_cooldown_ms: int = knob(
-        1_000, "ms", "shortest time between a refused or unfilled order and the next", lo=0, hi=60_000
+        1_000,
+        "ms",
+        "shortest time between a refused or unfilled order and the next",
+        lo=0,
+        hi=60_000,
     )
     shutdown_grace_ms: int = knob(
         20_000, "ms", "how long a stop waits for the hedge of what filled", lo=0, hi=600_000
@@ -189,7 +223,12 @@ class Risk:
         D("2000"), "usd", "largest leg of one market", lo=D("20"), hi=D("10000000"), settable="down"
     )
     portfolio_notional_cap: Decimal = knob(
-        D("5000"), "usd", "sum of all legs' larger side", lo=D("20"), hi=D("100000000"), settable="down"
+        D("5000"),
+        "usd",
+        "sum of all legs' larger side",
+        lo=D("20"),
+        hi=D("100000000"),
+        settable="down",
     )
     slice_usd: Decimal = knob(
         D("250"),
@@ -220,7 +259,7 @@ class Risk:
     max_funding_rate: Decimal = knob(
         D("0.04"),
         "rate",
-        "a settled rate (an interval) beyond this is absurd and never believed; the venue's own cap",
+        "a settled rate (an interval) beyond this is absurd and not believed; the venue's cap",
         lo=D("0.0001"),
         hi=D("0.5"),
     )
@@ -231,19 +270,29 @@ class Risk:
         D("0.1"), "rate", "share of the account kept idle", lo=ZERO, hi=D("0.9")
     )
     liq_distance_warn: Decimal = knob(
-        D("0.3"), "rate", "rise of the price to liquidation below which an alert is raised", lo=D("0.05"), hi=ONE
+        D("0.3"),
+        "rate",
+        "rise of the price to liquidation below which an alert is raised",
+        lo=D("0.05"),
+        hi=ONE,
     )
     quote_age_ms_max: int = knob(
         15_000, "ms", "a book older than this prices nothing", lo=500, hi=600_000
     )
     context_age_ms_max: int = knob(
-        180_000, "ms", "marks and predicted funding older than this stop entries", lo=1_000, hi=3_600_000
+        180_000,
+        "ms",
+        "marks and predicted funding older than this stop entries",
+        lo=1_000,
+        hi=3_600_000,
     )
     account_age_ms_max: int = knob(
         60_000, "ms", "positions and balances older than this stop entries", lo=1_000, hi=3_600_000
     )
     prints_age_ms_max: int = knob(
-        7_800_000, "ms", "settled funding older than this stops entries: two hours and ten minutes",
+        7_800_000,
+        "ms",
+        "settled funding older than this stops entries: two hours and ten minutes",
         lo=3_600_000,
         hi=86_400_000,
     )
@@ -253,7 +302,11 @@ class Risk:
         2_000, "count", "no entry with fewer actions left to the address", lo=0, hi=1_000_000
     )
     residual_usd_max: Decimal = knob(
-        D("1"), "usd", "unexplained change of equity that stops entries", lo=D("0.01"), hi=D("10000")
+        D("1"),
+        "usd",
+        "unexplained change of equity that stops entries",
+        lo=D("0.01"),
+        hi=D("10000"),
     )
 
 
@@ -289,7 +342,9 @@ class MarketPolicy:
     """One market of the list. `reserve_sz`: base units that are yours, never touched."""
 
     base: str
-    reserve_sz: Decimal = knob(ZERO, "ratio", "spot base units that stay yours", lo=ZERO, hi=D("1e12"))
+    reserve_sz: Decimal = knob(
+        ZERO, "ratio", "spot base units that stay yours", lo=ZERO, hi=D("1e12")
+    )
 
 
 @attrs.frozen(kw_only=True)
@@ -340,7 +395,8 @@ def contradictions(policy: Policy) -> tuple[tuple[str, str], ...]:
     must(
         s.target_usd_notional <= r.per_symbol_notional_cap,
         "strategy.target_usd_notional",
-        f"{s.target_usd_notional} is above risk.per_symbol_notional_cap {r.per_symbol_notional_cap}: "
+        f"{s.target_usd_notional} is above risk.per_symbol_notional_cap "
+        f"{r.per_symbol_notional_cap}: "
         "the target could never be reached",
     )
     must(
@@ -376,12 +432,12 @@ def contradictions(policy: Policy) -> tuple[tuple[str, str], ...]:
     must(
         e.perp_cross,
         "execution.perp_cross",
-        "false (isolated margin) is refused for now: its liquidation distance is not modelled; use true",
+        "false (isolated margin) is refused for now: its liquidation distance is not modelled",
     )
     must(
         r.skew_ms_warn <= r.skew_ms_max,
         "risk.skew_ms_warn",
-        f"{r.skew_ms_warn} is above skew_ms_max {r.skew_ms_max}: entries would stop before the alert",
+        f"{r.skew_ms_warn} is above skew_ms_max {r.skew_ms_max}: entries stop before the alert",
     )
     must(
         len(policy.coins) == len(dict.fromkeys(policy.coins)),

@@ -9,9 +9,9 @@ from decimal import Decimal
 import attrs
 
 from . import economics, ledger, margin
-from .absorb import reconciled
 from .num import BPS, ONE, ZERO, floor_to, show
 from .policy import Policy
+from .reconcile import reconciled
 from .state import Carry, Enter, Gate, Idle, State
 from .types import Book, Leg, Market
 
@@ -43,7 +43,7 @@ def flattening(state: State) -> bool:
     return any(latch.mode == "flatten" for latch in state.latches.values())
 
 
-# --- what prices may be used -----------------------------------------------------------------------
+# --- what prices may be used ----------------------------------------------------------------------
 
 
 def fresh_book(state: State, carry: Carry, leg: Leg) -> Book | None:
@@ -62,7 +62,7 @@ def fresh_quote(state: State, carry: Carry, leg: Leg) -> Book | None:
     return seen.book
 
 
-# --- sizes -----------------------------------------------------------------------------------------
+# --- sizes ----------------------------------------------------------------------------------------
 
 
 def band_usd(policy: Policy, market: Market, px: Decimal) -> Decimal:
@@ -90,8 +90,9 @@ def portfolio_usd(state: State) -> Decimal:
 
 
 def entry_size(state: State, carry: Carry, market: Market, ask_px: Decimal) -> Decimal:
-    """Base units of spot a new carry would hold: the target, cut to caps and to what both legs' margin
-    allows, on the coarser lot."""
+    """Base units of spot a new carry would hold: the target, cut to caps and to what both legs'
+    margin allows, on the coarser lot.
+    """
     policy = state.policy
     held = margin.wallets(state)
     fees = state.account.fees
@@ -123,11 +124,15 @@ def to_payment_ms(state: State) -> int | None:
     return interval - state.venue_ms % interval
 
 
-# --- gates -----------------------------------------------------------------------------------------
+# --- gates ----------------------------------------------------------------------------------------
 
 
 def _at_most(
-    name: str, coin: str | None, value: Decimal | int | None, limit: Decimal | int, fault: bool = False
+    name: str,
+    coin: str | None,
+    value: Decimal | int | None,
+    limit: Decimal | int,
+    fault: bool = False,
 ) -> Gate:
     """A gate that passes while value <= limit; an absent value never passes."""
     return Gate(
@@ -141,7 +146,11 @@ def _at_most(
 
 
 def _at_least(
-    name: str, coin: str | None, value: Decimal | int | None, limit: Decimal | int, fault: bool = False
+    name: str,
+    coin: str | None,
+    value: Decimal | int | None,
+    limit: Decimal | int,
+    fault: bool = False,
 ) -> Gate:
     """A gate that passes while value >= limit; an absent value never passes."""
     return Gate(
@@ -172,7 +181,9 @@ def account_gates(state: State) -> tuple[Gate, ...]:
     unknown = sum(1 for i in state.intents.values() if i.unknown)
     gates = [
         _holds("latch", None, not latched, ", ".join(latched) or "none", "none"),
-        _holds("process", None, not state.stopping, "stopping" if state.stopping else "runs", "runs"),
+        _holds(
+            "process", None, not state.stopping, "stopping" if state.stopping else "runs", "runs"
+        ),
         _holds("once", None, not state.once, "yes" if state.once else "no", "no"),
         _holds("account_mode", None, word in ("split", "unified"), word, "split or unified", True),
         _holds(
@@ -187,7 +198,9 @@ def account_gates(state: State) -> tuple[Gate, ...]:
         _at_most("clock_skew_ms", None, skew, risk.skew_ms_max, True),
         _at_most("unknown_intents", None, unknown, 0, True),
         _at_least("budget_actions", None, account.actions_left, risk.budget_actions_min, True),
-        _at_most("orders_last_minute", None, orders_last_minute(state) + 1, risk.max_orders_per_min),
+        _at_most(
+            "orders_last_minute", None, orders_last_minute(state) + 1, risk.max_orders_per_min
+        ),
         _holds(
             "baseline",
             None,
@@ -313,7 +326,9 @@ def prospect(state: State, carry: Carry) -> Prospect:
     gates = (
         *adding_gates(state, carry),
         _at_most("foreign_usd", coin, foreign_usd(state, carry).quantize(Decimal("0.01")), 0, True),
-        _holds("flat", coin, flat, "yes" if flat else "no", "no position and nothing in doubt", True),
+        _holds(
+            "flat", coin, flat, "yes" if flat else "no", "no position and nothing in doubt", True
+        ),
         _at_most("cooldown_ms", coin, max(0, wait), 0),
         _at_least("funding_hours", coin, count, PRINTS_MIN, True),
         _at_most("funding_age_ms", coin, printed, policy.risk.prints_age_ms_max, True),
@@ -325,7 +340,9 @@ def prospect(state: State, carry: Carry) -> Prospect:
             "leverage",
             coin,
             has,
-            "absent" if setting is None else f"{setting.value} {'cross' if setting.cross else 'isolated'}",
+            "absent"
+            if setting is None
+            else f"{setting.value} {'cross' if setting.cross else 'isolated'}",
             f"{lever} cross",
         ),
     )
@@ -349,5 +366,3 @@ def liquidation_distance(state: State, carry: Carry) -> Decimal | None:
         carry.context.mark_px,
         carry.market.perp.maintenance_rate,
     )
-
-

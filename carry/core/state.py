@@ -19,7 +19,7 @@ from .venue import Capabilities
 SCHEMA = 1  # the shape of State and Observations in the journal
 RULES = 1  # the decisions: replay promises 0 differences under the same number
 
-# --- phases ----------------------------------------------------------------------------------------
+# --- phases ---------------------------------------------------------------------------------------
 
 
 @attrs.frozen(kw_only=True)
@@ -68,7 +68,7 @@ MAY_FOLLOW: Mapping[type, tuple[type, ...]] = {
     Exit: (Exit, HedgeOk, Idle),
 }
 
-# --- intents ---------------------------------------------------------------------------------------
+# --- intents --------------------------------------------------------------------------------------
 
 
 @attrs.frozen(kw_only=True)
@@ -105,8 +105,8 @@ class Unknown:
 
     fenced_ms: when the fence was last sent. closed_at_ms: venue time from which nothing more can
     land under its nonce, None while it can. record: the venue's word on it since then, None before.
-    doubled: the order itself was refused because its nonce was used. undecided_ms: how long the venue
-    answered without deciding it.
+    doubled: the order itself was refused because its nonce was used. undecided_ms: how long the
+    venue answered without deciding it.
     """
 
     since_ms: int
@@ -132,9 +132,10 @@ class Kind(enum.Enum):
 class Intent:
     """One write of ours, from the decision until its outcome is settled.
 
-    ref_px: mid of its leg when it was decided, against which slippage is measured. booked_sz: sum of
-    its booked fills; filled_sz: the most that any source said it filled. at_ms: venue time decided.
-    lead: it opens or closes the spot leg (counted against the order rate, never sent while stopping).
+    ref_px: mid of its leg when it was decided, against which slippage is measured. booked_sz: sum
+    of its booked fills; filled_sz: the most that any source said it filled. at_ms: venue time
+    decided. lead: it opens or closes the spot leg (counted against the order rate, never sent while
+    stopping).
     """
 
     no: int
@@ -168,7 +169,7 @@ class Intent:
         return ZERO if isinstance(self.status, Ended) else self.sz - self.filled_sz
 
 
-# --- a market --------------------------------------------------------------------------------------
+# --- a market -------------------------------------------------------------------------------------
 
 
 @attrs.frozen
@@ -199,7 +200,9 @@ class Doubt:
 
 @attrs.frozen(kw_only=True)
 class Repair:
-    """|delta| is beyond the band. `spent_ms` stands still while an intent of the market is unknown."""
+    """|delta| is beyond the band. `spent_ms` stands still while an intent of the market is
+    unknown.
+    """
 
     spent_ms: int = 0
     unwinding: bool = False
@@ -209,8 +212,8 @@ class Repair:
 class Ledger:
     """PnL by cause, USD, since the journal began. All are totals; fees are > 0 paid.
 
-    ref_cost: sum of signed size x reference price of all that was traded or adopted: the basis term is
-    the holdings at mark minus this.
+    ref_cost: sum of signed size x reference price of all that was traded or adopted: the basis term
+    is the holdings at mark minus this.
     """
 
     funding_usd: Decimal = ZERO
@@ -234,11 +237,12 @@ class Leverage:
 class Carry:
     """One market: what the venue told, what is owned, and what is being done.
 
-    spot_sz, perp_sz: owned, from booked fills. foreign_*: held at the venue but not explained by the
-    journal. venue_*: last accepted reads, with `*_ms` when they were issued. touched_ms: last change
-    by an own action, by leg; a read issued before it is not evidence. retry_ms: no order of that leg
-    before. misses: orders in a row that did not fill, by leg: the rung of the ladder. known: legs that
-    were read at least once, so that what came before the journal is told from what changed after.
+    spot_sz, perp_sz: owned, from booked fills. foreign_*: held at the venue but not explained by
+    the journal. venue_*: last accepted reads, with `*_ms` when they were issued. touched_ms: last
+    change by an own action, by leg; a read issued before it is not evidence. retry_ms: no order of
+    that leg before. misses: orders in a row that did not fill, by leg: the rung of the ladder.
+    known: legs that were read at least once, so that what came before the journal is told from what
+    changed after.
     """
 
     coin: str
@@ -272,15 +276,15 @@ class Carry:
         return self.foreign_spot if leg is Leg.SPOT else self.foreign_perp
 
 
-# --- the account -----------------------------------------------------------------------------------
+# --- the account ----------------------------------------------------------------------------------
 
 
 @attrs.frozen(kw_only=True)
 class Outside:
     """What moved the account and is not ours: foreign coins, positions, trades by hand, USD.
 
-    ref_cost_usd: what the foreign holdings were worth when they came; cash_usd: their fees, funding and
-    coins that came from nowhere.
+    ref_cost_usd: what the foreign holdings were worth when they came; cash_usd: their fees, funding
+    and coins that came from nowhere.
     """
 
     ref_cost_usd: Decimal = ZERO
@@ -326,8 +330,9 @@ class Latch:
 
 @attrs.frozen(kw_only=True)
 class Gate:
-    """One condition for adding risk. Values are text as shown. `fault`: ours or the venue's, not the
-    market's."""
+    """One condition for adding risk. Values are text as shown. `fault`: ours or the venue's, not
+    the market's.
+    """
 
     name: str
     market: str | None
@@ -341,10 +346,11 @@ class Gate:
 class State:
     """Everything remembered.
 
-    seen: keys of booked fills, payments and transfers with their venue time, only those newer than the
-    floor of their kind: below it a complete read has booked everything, so that the state stays small.
-    said: when an alert of a name was last raised; faulty_ms: since when a gate fails by a fault.
-    dt_ms: time since the tick before, capped, for clocks that stand still while an intent is unknown.
+    seen: keys of booked fills, payments and transfers with their venue time, only those newer than
+    the floor of their kind: below it a complete read has booked everything, so that the state stays
+    small. said: when an alert of a name was last raised; faulty_ms: since when a gate fails by a
+    fault. dt_ms: time since the tick before, capped, for clocks that stand still while an intent is
+    unknown.
     """
 
     policy: Policy

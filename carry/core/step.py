@@ -91,7 +91,8 @@ def _moved(
     pnl = ledger.pnl(carry)
     match phase:
         case Enter():
-            assert found is not None and found.expected is not None
+            assert found is not None
+            assert found.expected is not None
             event = "entry"
             fields = {
                 "target_sz": show(phase.target_sz),
@@ -108,7 +109,7 @@ def _moved(
     return (Note(event=event, coin=carry.coin, fields=fields),)
 
 
-# --- what concerns all markets ---------------------------------------------------------------------
+# --- what concerns all markets --------------------------------------------------------------------
 
 
 def _watch(state: State) -> tuple[State, tuple[Action, ...]]:
@@ -119,9 +120,9 @@ def _watch(state: State) -> tuple[State, tuple[Action, ...]]:
     state = attrs.evolve(state, high_water_usd=high)
     if high - pnl.net_usd > state.policy.risk.max_drawdown_usd and "drawdown" not in state.latches:
         text = (
-            f"Net PnL fell ${show((high - pnl.net_usd).quantize(Decimal('0.01')))} from its high, more "
-            f"than max_drawdown_usd {show(state.policy.risk.max_drawdown_usd)}: entries stop until "
-            "`carry resume --ack drawdown`. What is held stays hedged."
+            f"Net PnL fell ${show((high - pnl.net_usd).quantize(Decimal('0.01')))} from its "
+            f"high, more than max_drawdown_usd {show(state.policy.risk.max_drawdown_usd)}: "
+            "entries stop until `carry resume --ack drawdown`. What is held stays hedged."
         )
         state = latch(state, "drawdown", "reduce", text)
         actions.append(Alert(level="page", name="drawdown", coin=None, text=text))

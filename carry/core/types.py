@@ -1,7 +1,8 @@
 """Nouns of the trade: instruments, quotes, books, funding, fills.
 
-Sizes are base units of the perp's coin, > 0 long and < 0 short; order sizes are positive with a `Side`.
-Prices are quote (USD) per base. Times ending in `at_ms` are the venue's clock, epoch milliseconds.
+Sizes are base units of the perp's coin, > 0 long and < 0 short; order sizes are positive with a
+`Side`. Prices are quote (USD) per base. Times ending in `at_ms` are the venue's clock, epoch
+milliseconds.
 """
 
 import enum
@@ -87,9 +88,9 @@ class Instrument:
     """One tradable side of a coin at the venue.
 
     lot: smallest step of a size, base units. min_notional: USD at the limit price, below which the
-    venue refuses an order unless it closes the whole perp position. max_leverage: perps only, 0 for spot.
-    maintenance_rate: maintenance margin as a fraction of notional at the first tier; 0 for spot.
-    tradable: False when the venue delisted or halted it.
+    venue refuses an order unless it closes the whole perp position. max_leverage: perps only, 0 for
+    spot. maintenance_rate: maintenance margin as a fraction of notional at the first tier; 0 for
+    spot. tradable: False when the venue delisted or halted it.
     """
 
     symbol: str
@@ -103,7 +104,9 @@ class Instrument:
 
 @attrs.frozen(kw_only=True)
 class Market:
-    """A coin's pair of instruments. `coin` is the base of the config; `spot_token` its spot balance."""
+    """A coin's pair of instruments. `coin` is the base of the config; `spot_token` its spot
+    balance.
+    """
 
     coin: str
     spot: Instrument

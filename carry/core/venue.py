@@ -22,8 +22,8 @@ class Capabilities:
 
     expiry_ms: how long after the decision an action may still be accepted. nonce_ahead_ms_max: how
     far past the venue's clock a nonce may be allocated. funding_interval_ms: distance of funding
-    payments, counted from the epoch. min_exempt_full_close: the minimum notional does not apply to an
-    order that closes the whole perp position.
+    payments, counted from the epoch. min_exempt_full_close: the minimum notional does not apply to
+    an order that closes the whole perp position.
     """
 
     fence: FenceKind

@@ -1,11 +1,12 @@
 """Which reads are needed at the next tick, beyond what the shell's poll plan brings anyway.
 
-Names: "mode", "markets", "positions", "balances", "orders", "fills", "receipts", "transfers", "fees",
-"budget", and with a coin "prints:C", "leverage:C", "closes:C", "book:C:spot", "book:C:perp". They are
-read in this order, so that what explains a position is asked for after the position.
+Names: "mode", "markets", "positions", "balances", "orders", "fills", "receipts", "transfers",
+"fees", "budget", and with a coin "prints:C", "leverage:C", "closes:C", "book:C:spot",
+"book:C:perp". They are read in this order, so that what explains a position is asked for after the
+position.
 """
 
-from .absorb import reconciled
+from .reconcile import reconciled
 from .state import Carry, Ended, Enter, Exit, Idle, State, Unknown
 from .types import Leg
 

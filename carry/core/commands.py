@@ -1,0 +1,93 @@
+"""What an operator asks: durable, named, each once (P12)."""
+
+import attrs
+
+from . import ledger
+from . import observations as seen
+from .actions import Action, Alert, Note
+from .holdings import add_outside, shift
+from .intents import latch, set_carry
+from .num import ZERO, show
+from .state import Enter, HedgeOk, Idle, State
+from .types import Leg
+
+Said = tuple[Action, ...]
+
+
+def obey(state: State, command: seen.Command) -> tuple[State, Said]:
+    if command.command_id <= state.command_id:
+        return state, ()  # seen before: delivered twice, or replayed after a restart
+    state = attrs.evolve(state, command_id=command.command_id)
+    name = type(command).__name__.lower()
+    said: Said = (
+        Note(
+            event="command",
+            coin=None,
+            fields={"id": str(command.command_id), "what": name, "by": command.by},
+        ),
+    )
+    match command:
+        case seen.Pause():
+            return latch(state, "pause", "reduce", f"paused by {command.by}"), said
+        case seen.Flatten():
+            return latch(state, "flatten", "flatten", f"flatten asked by {command.by}"), said
+        case seen.Kill():
+            return latch(state, "kill", "flatten", f"kill asked by {command.by}"), said
+        case seen.Resume():
+            return _resume(state, command, said)
+        case seen.Adopt():
+            return _adopt(state, command, said)
+        case seen.SetPolicy():
+            return attrs.evolve(state, policy=command.policy), said
+        case _:
+            raise AssertionError(f"command without a handler: {command}")
+
+
+def _resume(state: State, command: seen.Resume, said: Said) -> tuple[State, Said]:
+    if command.latch not in state.latches:
+        names = ", ".join(state.latches) or "none"
+        text = f"There is no latch {command.latch!r} to clear; set now: {names}."
+        return state, (*said, Alert(level="warn", name="resume", coin=None, text=text))
+    left = {name: each for name, each in state.latches.items() if name != command.latch}
+    state = attrs.evolve(state, latches=left)
+    if command.latch == "drawdown":
+        state = attrs.evolve(state, high_water_usd=ledger.total(state).net_usd)
+    if command.latch == "other_writer":
+        state = attrs.evolve(state, doubled=0)
+    return state, said
+
+
+def _adopt(state: State, command: seen.Adopt, said: Said) -> tuple[State, Said]:
+    """Foreign coins, and as much of a foreign short, become ours at today's prices."""
+    carry = state.carries.get(command.coin)
+    spot_px = perp_px = None
+    if carry is not None:
+        spot_px, perp_px = ledger.price(carry, Leg.SPOT), ledger.price(carry, Leg.PERP)
+    if carry is None or spot_px is None or perp_px is None:
+        text = f"{command.coin} cannot be adopted: it is not a market of the config with a price."
+        return state, (*said, Alert(level="warn", name="adopt", coin=command.coin, text=text))
+    free = carry.foreign_spot - state.policy.reserve_of(carry.coin)
+    spot = max(ZERO, min(command.sz, free))
+    perp = -min(command.sz, max(ZERO, -carry.foreign_perp))
+    if not spot and not perp:
+        text = (
+            f"Nothing of {command.coin} to adopt: foreign spot {show(carry.foreign_spot)} of which "
+            f"reserved {show(state.policy.reserve_of(carry.coin))}, "
+            f"foreign short {show(carry.foreign_perp)}."
+        )
+        return state, (*said, Alert(level="warn", name="adopt", coin=command.coin, text=text))
+    carry = shift(shift(carry, Leg.SPOT, spot, -spot), Leg.PERP, perp, -perp)
+    book = ledger.moved(ledger.moved(carry.ledger, spot, spot_px), perp, perp_px)
+    phase = carry.phase
+    if isinstance(phase, Idle | Enter):
+        phase = HedgeOk(since_ms=state.now_ms)
+    state = set_carry(state, attrs.evolve(carry, ledger=book, phase=phase))
+    cost = spot * spot_px + perp * perp_px
+    note = Note(
+        event="adopted",
+        coin=carry.coin,
+        fields={"spot_sz": show(spot), "perp_sz": show(perp)},
+    )
+    if state.account.baseline_usd is not None:
+        state = add_outside(state, -cost, ZERO)
+    return state, (*said, note)

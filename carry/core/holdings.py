@@ -1,0 +1,275 @@
+"""What is owned and what is foreign: the only writer of positions and of the ledger.
+
+A fill is booked once, by its id. What others did to the account changes foreign holdings first, and
+owned ones only as far as it must; a difference nothing explains is believed when a second reply
+agrees.
+"""
+
+from decimal import Decimal
+
+import attrs
+
+from . import ledger
+from .actions import Action, Alert, Note
+from .economics import apr
+from .intents import booked, latch, leg_set, number_of, set_carry
+from .num import ZERO, show
+from .state import Carry, Doubt, State
+from .types import Fill, FundingReceipt, Leg
+
+CONFIRM_MS = 1_000  # a second reply this much later must agree before a belief is lowered
+
+Said = tuple[Action, ...]
+
+
+def book_fill(state: State, fill: Fill, *, complete: bool) -> tuple[State, Said]:
+    """Book a fill once. Others' fills are booked from a complete read only."""
+    if fill.trade_id in state.seen or fill.at_ms < state.fills_floor_at_ms:
+        return state, ()
+    carry = state.carries.get(fill.coin)
+    if carry is None:
+        return state, ()
+    number = number_of(state, fill.cloid)
+    intent = state.intents.get(str(number)) if number is not None else None
+    if intent is None:
+        intent = next((i for i in state.of(fill.coin, fill.leg) if i.oid == fill.oid), None)
+    ours = number is not None or intent is not None
+    if not ours and (not complete or state.account.baseline_usd is None):
+        return state, ()
+    state = attrs.evolve(
+        state,
+        seen={**state.seen, fill.trade_id: fill.at_ms},
+        account=attrs.evolve(state.account, moved_at_ms=max(state.account.moved_at_ms, fill.at_ms)),
+    )
+    if not ours:
+        return _taken(state, carry, fill)
+    said: Said = ()
+    if number is not None and number > state.intent_no:
+        state, said = journal_old(state, f"a fill of order {number} was found", fill.coin)
+    ref_px = intent.ref_px if intent is not None else fill.px
+    state = set_carry(state, _own_fill(state, carry, fill, ref_px))
+    said += (_fill_note(fill, "own"), _fee_note(fill))
+    if intent is not None:
+        state, more = booked(state, intent, fill)
+        said += more
+    return state, said
+
+
+def _own_fill(state: State, carry: Carry, fill: Fill, ref_px: Decimal) -> Carry:
+    spot = fill.base_change if fill.leg is Leg.SPOT else ZERO
+    perp = fill.base_change if fill.leg is Leg.PERP else ZERO
+    return attrs.evolve(
+        carry,
+        spot_sz=carry.spot_sz + spot,
+        perp_sz=carry.perp_sz + perp,
+        ledger=ledger.own_fill(carry.ledger, fill, ref_px),
+        touched_ms=leg_set(carry.touched_ms, fill.leg, state.now_ms),
+    )
+
+
+def _fill_note(fill: Fill, whose: str) -> Note:
+    return Note(
+        event="fill",
+        coin=fill.coin,
+        fields={
+            "trade_id": fill.trade_id,
+            "whose": whose,
+            "leg": fill.leg.value,
+            "side": fill.side.value,
+            "px": show(fill.px),
+            "sz": show(fill.sz),
+            "kind": fill.kind,
+            "at_ms": str(fill.at_ms),
+        },
+    )
+
+
+def _fee_note(fill: Fill) -> Note:
+    token = fill.coin if fill.fee_in_base else "USD"
+    return Note(
+        event="fee",
+        coin=fill.coin,
+        fields={
+            "trade_id": fill.trade_id,
+            "leg": fill.leg.value,
+            "fee": show(fill.fee),
+            "token": token,
+            "fee_usd": show(fill.fee_usd),
+        },
+    )
+
+
+def split_change(carry: Carry, leg: Leg, change: Decimal) -> tuple[Decimal, Decimal]:
+    """How a change nobody here caused divides into (owned, foreign), signed base units.
+
+    What grows is foreign. What shrinks takes foreign first, then owned, and never below nothing.
+    """
+    foreign, owned = carry.foreign(leg), carry.owned(leg)
+    sign = 1 if leg is Leg.SPOT else -1  # the side on which a holding of this leg grows
+    if change * sign >= 0:
+        return ZERO, change
+    from_foreign = min(abs(change), max(ZERO, foreign * sign))
+    from_owned = min(abs(change) - from_foreign, max(ZERO, owned * sign))
+    owned_part = -sign * from_owned
+    return owned_part, change - owned_part
+
+
+def shift(carry: Carry, leg: Leg, owned: Decimal, foreign: Decimal) -> Carry:
+    if leg is Leg.SPOT:
+        return attrs.evolve(
+            carry, spot_sz=carry.spot_sz + owned, foreign_spot=carry.foreign_spot + foreign
+        )
+    return attrs.evolve(
+        carry, perp_sz=carry.perp_sz + owned, foreign_perp=carry.foreign_perp + foreign
+    )
+
+
+def add_outside(state: State, cost: Decimal, cash: Decimal) -> State:
+    outside = state.account.outside
+    outside = attrs.evolve(
+        outside,
+        ref_cost_usd=outside.ref_cost_usd + cost,
+        cash_usd=outside.cash_usd + cash,
+    )
+    return attrs.evolve(state, account=attrs.evolve(state.account, outside=outside))
+
+
+def _external_alert(state: State, carry: Carry, leg: Leg, owned: Decimal, what: str) -> Said:
+    """Name what others did. When it took from the carry, the market's entries are locked."""
+    does = (
+        f"the carry lost {show(abs(owned))}; entries of {carry.coin} are locked until "
+        f"`carry resume --ack external_{carry.coin}`"
+        if owned
+        else "it counts as foreign and is left alone"
+    )
+    return (
+        Alert(
+            level="page" if owned else "warn",
+            name=f"external_{carry.coin}_{leg.value}_{state.seq}",
+            coin=carry.coin,
+            text=f"{what}: {does}.",
+        ),
+    )
+
+
+def _taken(state: State, carry: Carry, fill: Fill) -> tuple[State, Said]:
+    """A fill that is not ours: liquidation, deleveraging, a trade by hand."""
+    owned, foreign = split_change(carry, fill.leg, fill.base_change)
+    ref_px = ledger.price(carry, fill.leg) or fill.px
+    fee = fill.fee_usd
+    own_fee = fee if owned else ZERO
+    carry = shift(carry, fill.leg, owned, foreign)
+    carry = attrs.evolve(
+        carry,
+        ledger=ledger.taken(carry.ledger, owned, ref_px, fill.px, own_fee),
+        touched_ms=leg_set(carry.touched_ms, fill.leg, state.now_ms),
+    )
+    state = add_outside(set_carry(state, carry), foreign * fill.px, own_fee - fee)
+    kind = fill.kind or "a trade by hand"
+    what = (
+        f"{carry.coin} {fill.leg.value}: {kind}, {fill.side.value} {show(fill.sz)} at "
+        f"{show(fill.px)}, was not ours"
+    )
+    if owned:
+        state = latch(state, f"external_{carry.coin}", "entries", what)
+    return state, (
+        _fill_note(fill, "external"),
+        *_external_alert(state, carry, fill.leg, owned, what),
+    )
+
+
+def book_receipt(state: State, receipt: FundingReceipt) -> tuple[State, Said]:
+    key = f"funding:{receipt.coin}:{receipt.at_ms}"
+    if key in state.seen or receipt.at_ms < state.receipts_floor_at_ms:
+        return state, ()
+    state = attrs.evolve(
+        state,
+        seen={**state.seen, key: receipt.at_ms},
+        account=attrs.evolve(
+            state.account, moved_at_ms=max(state.account.moved_at_ms, receipt.at_ms)
+        ),
+    )
+    carry = state.carries.get(receipt.coin)
+    if carry is None:
+        return add_outside(state, ZERO, receipt.usd), ()
+    ours = ledger.funding_share(receipt, carry.perp_sz)
+    book = attrs.evolve(carry.ledger, funding_usd=carry.ledger.funding_usd + ours)
+    state = set_carry(state, attrs.evolve(carry, ledger=book))
+    note = Note(
+        event="funding",
+        coin=receipt.coin,
+        fields={
+            "usd": show(receipt.usd),
+            "ours_usd": show(ours),
+            "sz": show(receipt.sz),
+            "rate": show(receipt.rate),
+            "apr": show(apr(receipt.rate, state.capabilities.interval_h)),
+            "at_ms": str(receipt.at_ms),
+        },
+    )
+    return add_outside(state, ZERO, receipt.usd - ours), (note,)
+
+
+def journal_old(state: State, what: str, coin: str) -> tuple[State, Said]:
+    text = (
+        f"{what} at the venue, but this journal ends at order {state.intent_no}: it is older than "
+        "the venue's evidence, a restored copy perhaps. Nothing is traded; put the newest journal "
+        "back, or start a new one and adopt, then `carry resume --ack journal_old`"
+    )
+    state = latch(state, "journal_old", "halt", text)
+    return state, (Alert(level="page", name="journal_old", coin=coin, text=text),)
+
+
+def compare(state: State, coin: str, leg: Leg, held: Decimal, issued_ms: int) -> tuple[State, Said]:
+    """Hold what the venue reports against what is explained; believe a difference only when
+    sure.
+    """
+    carry = state.carries[coin]
+    expected = carry.owned(leg) + carry.foreign(leg)
+    diff = held - expected
+    if leg.value not in carry.known:
+        # What is there before the journal explains anything is foreign.
+        carry = attrs.evolve(shift(carry, leg, ZERO, diff), known=(*carry.known, leg.value))
+        return set_carry(state, carry), ()
+    busy = any(True for _ in state.of(coin, leg))
+    if busy or issued_ms <= carry.touched_ms.get(leg.value, -1):
+        return state, ()
+    lot = carry.market.instrument(leg).lot if carry.market is not None else ZERO
+    if abs(diff) < lot * state.policy.alignment.min_diff_quanta or not diff:
+        doubts = {name: d for name, d in carry.doubts.items() if name != leg.value}
+        return set_carry(state, attrs.evolve(carry, doubts=doubts)), ()
+    doubt = carry.doubts.get(leg.value)
+    if doubt is None or doubt.diff != diff:
+        doubts = {**carry.doubts, leg.value: Doubt(diff=diff, issued_ms=issued_ms)}
+        return set_carry(state, attrs.evolve(carry, doubts=doubts)), ()
+    if issued_ms - doubt.issued_ms < CONFIRM_MS or state.account.fills_ms < doubt.issued_ms:
+        return state, ()
+    return _appeared(state, carry, leg, diff)
+
+
+def _appeared(state: State, carry: Carry, leg: Leg, diff: Decimal) -> tuple[State, Said]:
+    """A confirmed difference that no fill explains."""
+    owned, foreign = split_change(carry, leg, diff)
+    px = ledger.price(carry, leg) or ZERO
+    carry = shift(carry, leg, owned, foreign)
+    carry = attrs.evolve(
+        carry,
+        ledger=ledger.appeared(carry.ledger, owned, px),
+        doubts={name: d for name, d in carry.doubts.items() if name != leg.value},
+        touched_ms=leg_set(carry.touched_ms, leg, state.now_ms),
+    )
+    state = add_outside(set_carry(state, carry), foreign * px, foreign * px)
+    what = f"{carry.coin} {leg.value} changed by {show(diff)} and no fill or transfer explains it"
+    if owned:
+        state = latch(state, f"external_{carry.coin}", "entries", what)
+    note = Note(
+        event="external",
+        coin=carry.coin,
+        fields={
+            "leg": leg.value,
+            "change": show(diff),
+            "owned": show(owned),
+            "foreign": show(foreign),
+        },
+    )
+    return state, (note, *_external_alert(state, carry, leg, owned, what))

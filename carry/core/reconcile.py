@@ -1,0 +1,113 @@
+"""The account as a whole: when it is protected, its baseline, its residual, what may be
+forgotten.
+"""
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+import attrs
+
+from . import ledger
+from .actions import Action, Note
+from .num import ZERO
+from .state import Carry, Idle, State
+from .types import Leg
+
+FLOOR_AT_MS = 600_000  # fills may reach a complete read this much late
+SLOW_FLOOR_AT_MS = 7_200_000  # payments and transfers likewise
+
+Said = tuple[Action, ...]
+
+
+def pruned(state: State) -> State:
+    """Forget the keys below the floors, and raise the slow floors with time."""
+    now_at_ms = state.account.fills_at_ms
+    slow = now_at_ms - SLOW_FLOOR_AT_MS
+    floors: Mapping[str, int] = {
+        "funding": max(state.receipts_floor_at_ms, slow),
+        "transfer": max(state.transfers_floor_at_ms, slow),
+    }
+    kept = {
+        key: at_ms
+        for key, at_ms in state.seen.items()
+        if at_ms >= floors.get(key.split(":", 1)[0], state.fills_floor_at_ms)
+    }
+    return attrs.evolve(
+        state,
+        seen=kept,
+        receipts_floor_at_ms=floors["funding"],
+        transfers_floor_at_ms=floors["transfer"],
+    )
+
+
+def holds(state: State, carry: Carry) -> bool:
+    return (
+        not isinstance(carry.phase, Idle)
+        or bool(carry.perp_sz)
+        or any(True for _ in state.of(carry.coin))
+    )
+
+
+def reconciled(state: State) -> bool:
+    """Whether every source that protects positions was read since this process started."""
+    account, start = state.account, state.started_ms
+    return min(
+        account.mode_ms,
+        account.positions_ms,
+        account.balances_ms,
+        account.fills_ms,
+        account.orders_ms,
+    ) >= start and all(c.market is not None for c in state.carries.values() if holds(state, c))
+
+
+def reconcile(state: State) -> tuple[State, Said]:
+    """Take the baseline once, then measure the residual whenever all sources are of one moment."""
+    said: Said = ()
+    if state.protected_ms is None and reconciled(state) and not state.any_unknown:
+        state = attrs.evolve(state, protected_ms=state.now_ms)
+        took = state.now_ms - state.started_ms
+        said = (Note(event="protected", coin=None, fields={"took_ms": str(took)}),)
+    account = state.account
+    if not (account.balances_ms and account.positions_ms and account.fills_ms):
+        return state, said
+    asked_last = max(account.positions_ms, account.balances_ms)
+    asked_first = min(account.positions_ms, account.balances_ms)
+    swept_ms = min(account.fills_ms, account.receipts_ms, account.transfers_ms)
+    touched = max((ms for c in state.carries.values() for ms in c.touched_ms.values()), default=0)
+    still = (
+        not state.intents
+        and swept_ms >= asked_last
+        and asked_first > touched
+        and account.positions_at_ms > account.moved_at_ms
+        and not any(c.doubts for c in state.carries.values())
+    )
+    if not still:
+        return state, said
+    value = ledger.account_value(state)
+    if value is None:
+        return state, said
+    if account.baseline_usd is None:
+        now_at_ms = account.positions_at_ms
+        state = attrs.evolve(
+            state,
+            fills_floor_at_ms=now_at_ms,
+            receipts_floor_at_ms=now_at_ms,
+            transfers_floor_at_ms=now_at_ms,
+        )
+        outside = attrs.evolve(account.outside, ref_cost_usd=_foreign_value(state))
+        account = attrs.evolve(account, outside=outside)
+        state = attrs.evolve(state, account=account)
+        account = attrs.evolve(account, baseline_usd=value - ledger.total(state).net_usd)
+        return attrs.evolve(state, account=account), said
+    residual = value - account.baseline_usd - ledger.explained(state)
+    account = attrs.evolve(account, residual_usd=residual)
+    return attrs.evolve(state, account=account), said
+
+
+def _foreign_value(state: State) -> Decimal:
+    value = ZERO
+    for carry in state.carries.values():
+        for leg in Leg:
+            px = ledger.price(carry, leg)
+            value += carry.foreign(leg) * px if px is not None else ZERO
+    return value
