@@ -9,10 +9,11 @@ import http.client
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
+TIME_HEADER: Final = "x-exchange-time"
 SLICE_S: Final = 0.2  # a stop is noticed within this while nothing arrives
 STALE_STAMPS_MAX: Final = 3
 STALE_MS: Final = 5_000
@@ -138,7 +139,13 @@ class LockstepClock:
         return 0
 
     def saw_venue(self, at_ms: int, sent_mono_ms: int) -> None:
-        self._now_ms = max(self._now_ms, at_ms)
+        """Nothing: a stamp inside a reply is older than the exchange's own time in its header."""
+
+    def on_reply(self, headers: Mapping[str, str]) -> None:
+        """Take the exchange's time from the headers (lower-case names) of any of its replies."""
+        at_ms = headers.get(TIME_HEADER)
+        if at_ms is not None:
+            self._now_ms = max(self._now_ms, int(at_ms))
 
     def journal_id(self, account: str) -> int:
         reply = self._ask({"type": "now"}, 0)
@@ -163,7 +170,11 @@ class LockstepClock:
         """Return when the reader thread holds every frame the exchange says it wrote."""
         frames = reply["streams"].get(self._session)
         if frames is None:
-            return  # Not connected: the stream itself reports the gap.
+            # Not connected. When the reader notices is this machine's business; wait until it has.
+            closed = getattr(venue.stream, "wait_closed", None)
+            if closed is not None:
+                closed(DRAIN_S_MAX)
+            return
         deadline = time.monotonic() + DRAIN_S_MAX
         while venue.stream.received() < frames:
             if time.monotonic() > deadline:

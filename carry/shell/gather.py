@@ -139,7 +139,7 @@ class Gatherer:
         self._venue, self._clock = venue, clock
         self._read_ms: dict[str, int] = {}
         self._failed: dict[str, tuple[int, int]] = {}  # name: (times in a row, when last)
-        self._lost = False
+        self._lost: dict[str, bool] = {}  # channels of the stream that missed something
 
     def gather(self, state: State, outcomes: tuple[Outcome, ...], wishes: Wishes) -> Observations:
         """One tick's observations: outcomes, what streamed, and the reads that are due."""
@@ -178,16 +178,17 @@ class Gatherer:
 
     def _drain(self) -> tuple[list[Event], list[str]]:
         events, gaps = self._venue.stream.drain()
-        self._lost = self._lost or bool(gaps)
+        self._lost.update(dict.fromkeys(gaps, True))
         return list(events), [f"stream:{name}" for name in gaps]
 
     def _due(self, state: State) -> list[str]:
         """Names of the reads for now, in the order of the plan."""
         now_ms, coins = self._clock.mono_ms(), tuple(state.carries)
         wanted = {name for name in state.wants if name.split(":")[0] in RANK}
-        if self._lost:
+        wanted.update(name for name in self._lost if name.split(":")[0] in RANK)
+        if any(name.split(":")[0] != "book" for name in self._lost):
             wanted.update(SWEEP)
-            self._lost = False
+        self._lost.clear()
         factor = {at: stretch(len(coins), at) for at in ("idle", "hedged", "working")}
         for poll in PLAN:
             for name in names(poll, coins):

@@ -94,7 +94,7 @@ class Journal:
         self.seq: int = row[0] if row else 0
         self._chain: str = row[1] if row else ""
 
-    # --- start ------------------------------------------------------------------------------------
+    # --- start -----------------------------------------------------------------------------------
 
     @classmethod
     def open(
@@ -163,7 +163,7 @@ class Journal:
     def _schema(self) -> int:
         return int(self.meta("schema") or SCHEMA)
 
-    # --- a tick -----------------------------------------------------------------------------------
+    # --- a tick ----------------------------------------------------------------------------------
 
     def commit(self, observations: Observations, state: State, actions: Sequence[Action]) -> None:
         """All of a tick or nothing of it; durable when an action will reach the venue."""
@@ -320,7 +320,7 @@ class Journal:
             (upto,),
         )
 
-    # --- crashes ----------------------------------------------------------------------------------
+    # --- crashes ---------------------------------------------------------------------------------
 
     def crashed(self, observations: Observations, state: State, text: str) -> None:
         """A guard failed: keep what it saw, durably, before anything else happens."""
@@ -351,7 +351,7 @@ class Journal:
         row = self._db.execute("SELECT text FROM crash WHERE seq >= ?", (self.seq,)).fetchone()
         return None if row is None else str(row[0])
 
-    # --- the inbox --------------------------------------------------------------------------------
+    # --- the inbox -------------------------------------------------------------------------------
 
     def inbox(self, after: int) -> list[Order]:
         """Commands that the state has not seen, in the order they were given."""
@@ -359,6 +359,10 @@ class Journal:
             "SELECT id, at_ms, who, what, args FROM inbox WHERE id > ? ORDER BY id", (after,)
         )
         return [Order(*row) for row in rows]
+
+    def given(self, upto: int) -> list[Order]:
+        """Commands that the state has seen."""
+        return [order for order in self.inbox(0) if order.id <= upto]
 
     def close(self) -> None:
         self._db.close()

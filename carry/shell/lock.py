@@ -18,8 +18,8 @@ class Locked(Exception):
     def __init__(self, network: str, account: str, pid: int | None) -> None:
         who = f"process {pid}" if pid else "another process"
         super().__init__(
-            f"{who} trades account {account} on {network} already: two bots would undo each other's "
-            "orders. Look with `carry status`, or end it with ./stop.sh"
+            f"{who} trades account {account} on {network} already: two bots would undo each "
+            "other's orders. Look with `carry status`, or end it with ./stop.sh"
         )
         self.pid = pid
 

@@ -1,0 +1,124 @@
+"""`carry`: the commands, each imported only when it is used, and the exit codes of all of them."""
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+# command -> (module under carry.cli, what it does)
+COMMANDS: dict[str, tuple[str, str]] = {
+    "run": ("run", "The bot: look, decide, write down, act, until it is stopped."),
+    "ops": ("ops", "The second process: heartbeat and alerts; it never holds the key."),
+    "exchange": ("exchange", "The embedded exchange, as a server of its own."),
+    "status": ("look", "What is held, earned and waited for."),
+    "why": ("look", "Which gate blocks an entry, and by how much."),
+    "pnl": ("look", "Profit and loss by cause, every cent explained."),
+    "positions": ("look", "Both legs of each market, and what is foreign."),
+    "pause": ("operate", "Stop entries; what is held stays hedged."),
+    "resume": ("operate", "Clear a latch by its name (pause unless named)."),
+    "flatten": ("operate", "Close everything, then stay out."),
+    "kill": ("operate", "Withdraw all orders, close everything, stay out."),
+    "adopt": ("operate", "Take foreign holdings of a coin into the carry."),
+    "set": ("operate", "Change a setting while the bot runs."),
+    "replay": ("replay", "Decide journaled ticks again and compare."),
+    "config": ("config", "Check or show the config."),
+}
+
+
+class Lazy(click.Group):
+    """A group that knows its commands' names and purposes without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"carry.cli.{COMMANDS[name][0]}")
+        command: click.Command = getattr(module, name if name != "set" else "set_")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, purpose) for name, (_, purpose) in COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            import difflib
+
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f"; did you mean {near[0]}?" if near else "; see carry --help"
+            raise click.UsageError(f"no such command: {args[0]}{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="carry", message="%(version)s")
+def carry() -> None:
+    """Long spot, short perp of the same coin: collects funding on Hyperliquid, unattended.
+
+    Exit codes: 0 done, 1 failed, 2 bad usage or config, 3 refused for safety.
+    """
+
+
+def main(args: list[str] | None = None) -> None:
+    """The console script. An operator's mistake is one line, never a stack trace."""
+    if not __debug__:
+        print("carry refuses to run under python -O: its guards are asserts", file=sys.stderr)
+        sys.exit(3)
+    # The exchange has its own options, and its speed of starting is part of the bot's.
+    words = sys.argv[1:] if args is None else args
+    if words[:1] == ["exchange"]:
+        from carry.exchange.server import main as serve
+
+        sys.exit(serve(words[1:]))
+    try:
+        code: Any = carry.main(args=args, standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except click.exceptions.Exit as ended:
+        sys.exit(ended.exit_code)
+    except click.Abort:
+        print("aborted", file=sys.stderr)
+        sys.exit(1)
+    except click.ClickException as mistake:
+        mistake.show()
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(1)
+    except Exception as error:
+        sys.exit(_told(error))
+
+
+def _told(error: Exception) -> int:
+    """Print what an operator can act on, and its exit code; anything else is a bug and traced."""
+    from carry.base.clock import ClockFailed
+    from carry.base.secrets import SecretRefused
+    from carry.shell.bot import Refused
+    from carry.shell.commands import Refused as CommandRefused
+    from carry.shell.config_file import ConfigError
+    from carry.shell.database import JournalRefused
+    from carry.shell.embedded import ExchangeFailed
+    from carry.shell.journal import JournalFailed
+    from carry.shell.lock import Locked
+    from carry.shell.loop import CrashedTwice
+
+    codes: dict[type[Exception], int] = {
+        ConfigError: 2,
+        CommandRefused: 2,
+        SecretRefused: 3,
+        Refused: 3,
+        Locked: 3,
+        JournalRefused: 3,
+        JournalFailed: 1,
+        ClockFailed: 1,
+        CrashedTwice: 1,
+        ExchangeFailed: 1,
+    }
+    code = codes.get(type(error))
+    if code is None:
+        raise error
+    print(f"carry: {error}", file=sys.stderr)
+    return code

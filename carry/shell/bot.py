@@ -1,0 +1,257 @@
+"""From a config to a running loop, and back to the ground: all that has a beginning and an end."""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import attrs
+
+from carry.base.clock import LockstepClock, WallClock
+from carry.base.secrets import Redactor, Secret, check_agent, install_hooks, resolve
+from carry.core import ledger
+from carry.core.num import show
+from carry.core.policy import Policy
+from carry.core.state import State
+from carry.core.step import naked
+from carry.venues.base import Venue
+
+from . import embedded
+from .commands import overridden
+from .journal import Journal
+from .lock import only_one
+from .logs import EventLog
+from .loop import Bot, Manner
+from .places import Places
+from .status import refused_because_foreign
+from .wiring import Wiring
+
+SESSION = "bot"
+
+
+class Refused(Exception):
+    """Refused for safety: exit code 3."""
+
+
+@attrs.frozen(kw_only=True)
+class Result:
+    """How a run ended. `refusal`: why it may not go on, None when it did what was asked."""
+
+    state: State
+    refusal: str | None
+    stopped: bool
+    naked: tuple[str, ...]
+
+
+Clocks = WallClock | LockstepClock
+
+
+def run(places: Places, manner: Manner, *, console: bool = True) -> Result:
+    """Run the bot of `places` until it is stopped or done."""
+    policy, wiring = places.policy, places.wiring
+    assert policy is not None, "places.find(config_needed=True) reads it"
+    assert wiring is not None, "places.find(config_needed=True) reads it"
+    refuse_unbuilt(wiring, manner.dry_run)
+    account = embedded.play_account() if wiring.venue.embedded else wiring.account.address
+    assert account is not None, "the config refuses a live venue without an address"
+    network = "embedded" if wiring.venue.embedded else str(wiring.venue.network)
+    # Play money is one account everywhere; there the exchange of the folder tells bots apart.
+    locked = f"embedded {places.run_folder.resolve()}" if wiring.venue.embedded else network
+    stop = threading.Event()
+    redact = Redactor()
+    install_hooks(redact)
+    log = EventLog(places.logs, redact, console)
+    with contextlib.ExitStack() as stack:
+        stack.callback(log.close)
+        stack.enter_context(only_one(locked, account))
+        key = _key(wiring, account, manner.dry_run, redact)
+        venue, clock = _connected(places, policy, wiring, account, key, stop, log)
+        stack.callback(_closing(venue))
+        journal = Journal.open(
+            places.journal, network=network, account=account, keep_days=wiring.journal.keep_days
+        )
+        stack.callback(journal.close)
+        state = journal.load()
+        if state is None:
+            state = State.initial(policy, venue.capabilities)
+            journal.begin(state, clock.journal_id(account))
+        elif isinstance(clock, WallClock):
+            clock.resume(state.now_ms, state.wall_ms)
+        effective, said = overridden(policy, journal.given(state.command_id))
+        for sentence in said:
+            log.say(sentence)
+        stack.enter_context(_signals(stop))
+        venue.stream.start()
+        bot = Bot(
+            venue=venue,
+            clock=clock,
+            journal=journal,
+            state=state,
+            policy=effective,
+            from_file=policy,
+            log=log,
+            manner=attrs.evolve(manner, live=not wiring.venue.embedded),
+            stop=stop.is_set,
+            ready=all_foreign,
+        )
+        _begin(log, clock, wiring, account, manner)
+        after = bot.run()
+        result = Result(
+            state=after,
+            refusal=bot.refusal,
+            stopped=stop.is_set(),
+            naked=tuple(c.coin for c in after.carries.values() if naked(after, c)),
+        )
+        _summary(log, clock, result, bot)
+        return result
+
+
+def refuse_unbuilt(wiring: Wiring, dry_run: bool) -> None:
+    """Say no to what this version must not or cannot do."""
+    if wiring.venue.name == "aster":
+        raise Refused("venue aster is not built yet; use hyperliquid or embedded")
+    if wiring.venue.network == "mainnet" and not dry_run:
+        raise Refused("real money is refused until operator alerts are built; use testnet")
+
+
+def all_foreign(state: State) -> str | None:
+    """Why the process may not go on: every market is refused and nothing is owned (P15)."""
+    if state.protected_ms is None or state.intents:
+        return None
+    carries = [c for c in state.carries.values() if c.coin in state.policy.coins]
+    if not carries or any(c.spot_sz or c.perp_sz for c in state.carries.values()):
+        return None
+    reasons = [refused_because_foreign(state, carry) for carry in carries]
+    found = [reason for reason in reasons if reason is not None]
+    return "; ".join(found) if len(found) == len(carries) else None
+
+
+# --- parts ---------------------------------------------------------------------------------------
+
+
+def _key(wiring: Wiring, account: str, dry_run: bool, redact: Redactor) -> Secret | None:
+    """The agent's key; None in a dry run that has none."""
+    if wiring.venue.embedded:
+        return embedded.play_agent()
+    reference = wiring.account.agent_key
+    if reference is None:
+        if dry_run:
+            return None
+        raise Refused(
+            "account.agent_key is missing: name where the key of an agent (API wallet) is, such as "
+            "{file: agent.key}; or use --dry-run"
+        )
+    key = resolve(reference.kind, reference.name)
+    redact.add(key)
+    check_agent(key, account)
+    return key
+
+
+def _connected(
+    places: Places,
+    policy: Policy,
+    wiring: Wiring,
+    account: str,
+    key: Secret | None,
+    stop: threading.Event,
+    log: EventLog,
+) -> tuple[Venue, Clocks]:
+    """The venue and the clock that belongs to it; the stream is not started yet."""
+    from carry.venues.hyperliquid.constants import Network
+    from carry.venues.hyperliquid.signing import AgentKey
+    from carry.venues.hyperliquid.venue import connect
+
+    agent = None if key is None else AgentKey(key.reveal())
+    where = wiring.venue
+    if not where.embedded:
+        wall = WallClock(stop.is_set)
+        return (
+            connect(
+                network=Network(where.network),
+                account=account,
+                coins=policy.coins,
+                key=agent,
+                clock=wall,
+                base_url=where.base_url,
+                ws_url=where.ws_url,
+            ),
+            wall,
+        )
+    exchange = embedded.find_or_start(places.run_folder, where, places.exchange_state)
+    if exchange.started:
+        fields = {"url": exchange.url, "pid": str(exchange.pid), "seed": str(where.seed)}
+        log.emit("exchange_started", None, None, fields)
+    clock = LockstepClock(exchange.url, SESSION)
+    venue = connect(
+        network=Network.TESTNET,
+        account=account,
+        coins=policy.coins,
+        key=agent,
+        clock=clock,
+        base_url=exchange.url,
+        ws_url=exchange.ws_url,
+        session=SESSION,
+        on_reply=clock.on_reply,
+    )
+    return venue, clock
+
+
+def _closing(venue: Venue) -> Callable[[], None]:
+    close = getattr(venue, "close", None)
+    return close if callable(close) else venue.stream.stop
+
+
+@contextlib.contextmanager
+def _signals(stop: threading.Event) -> Iterator[None]:
+    """SIGTERM and Ctrl-C ask for an orderly end; a second Ctrl-C is obeyed at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ask(number: int, frame: Any) -> None:
+        if stop.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _begin(log: EventLog, clock: Clocks, wiring: Wiring, account: str, manner: Manner) -> None:
+    fields = {
+        "venue": wiring.venue.name,
+        "network": str(wiring.venue.network or "embedded"),
+        "account": account,
+        "dry_run": str(manner.dry_run).lower(),
+    }
+    log.emit("start", clock.venue_ms() or clock.wall_ms(), None, fields)
+
+
+def _summary(log: EventLog, clock: Clocks, result: Result, bot: Bot) -> None:
+    """What is left behind, for whoever stopped it."""
+    state = result.state
+    pnl = ledger.total(state)
+    fields = {
+        "seq": str(bot.journal.seq),
+        "intents_open": str(len(state.intents)),
+        "naked": ",".join(result.naked),
+        "net_usd": show(pnl.net_usd),
+        "funding_usd": show(pnl.funding_usd),
+        "fees_usd": show(pnl.fees_usd),
+        "refusal": result.refusal or "",
+    }
+    log.emit("shutdown_summary", clock.venue_ms() or clock.wall_ms(), None, fields)
+    held = [
+        f"{c.coin} spot {show(c.spot_sz)} perp {show(c.perp_sz)}"
+        for c in state.carries.values()
+        if c.spot_sz or c.perp_sz
+    ]
+    log.say(
+        f"ended after tick {bot.journal.seq}: {', '.join(held) or 'nothing held'}; "
+        f"{len(state.intents)} orders open; naked: {', '.join(result.naked) or 'none'}"
+    )

@@ -1,0 +1,242 @@
+"""The tick: see, think, write down, act. One thread; whatever the venue, the clock, the network."""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import attrs
+
+from carry.base.secrets import traceback_text
+from carry.core.actions import Action, Alert, Note
+from carry.core.observations import (
+    CancelUnanswered,
+    Command,
+    Fault,
+    FenceUnanswered,
+    NotSent,
+    Observations,
+    Outcome,
+)
+from carry.core.policy import Policy
+from carry.core.state import Idle, State
+from carry.core.step import calm, step
+from carry.venues.base import Clock, Venue
+
+from .commands import Refused, to_command
+from .execute import execute
+from .gather import Gatherer, Wishes
+from .journal import Journal
+from .logs import EventLog
+from .say import noteworthy, render
+
+HOUR_MS: Final = 3_600_000
+CRASHES_MAX: Final = 2  # within the hour: the second one ends the process
+NOT_DECISIVE: Final = (NotSent, CancelUnanswered, FenceUnanswered)
+
+
+class CrashedTwice(Exception):
+    """Guards failed twice within the hour: the process ends, a person must look."""
+
+
+@attrs.frozen(kw_only=True)
+class Manner:
+    """How this run differs from an endless one.
+
+    once: a single look. dry_run: nothing is sent. until_flat_ms: end when everything is closed, or
+    after this long; None for an endless run. live: a real network.
+    """
+
+    interval_ms: int = 1_000
+    min_tick_ms: int = 20
+    once: bool = False
+    dry_run: bool = False
+    live: bool = False
+    until_flat_ms: int | None = None
+
+
+class Bot:
+    """One account's loop over a venue, a clock and a journal."""
+
+    def __init__(
+        self,
+        *,
+        venue: Venue,
+        clock: Clock,
+        journal: Journal,
+        state: State,
+        policy: Policy,
+        from_file: Policy,
+        log: EventLog,
+        manner: Manner,
+        stop: Callable[[], bool],
+        ready: Callable[[State], str | None] = lambda state: None,
+    ) -> None:
+        self.venue, self.clock, self.journal, self.log = venue, clock, journal, log
+        self.state, self.manner = state, manner
+        self._from_file, self._stop, self._ready = from_file, stop, ready
+        self._gatherer = Gatherer(venue, clock)
+        self._outcomes: tuple[Outcome, ...] = ()
+        self._missed: list[str] = []
+        self._refused: dict[int, bool] = {}
+        self._woken = False
+        self._started_ms = clock.mono_ms()
+        self._stopped_ms: int | None = None
+        crash = journal.crashed_last()
+        self._first: Wishes | None = Wishes(
+            restarted=True,
+            policy=policy if policy != state.policy else None,
+            capabilities=venue.capabilities,
+            journal_id=journal.journal_id,
+            faults=(Fault(name="crash", text=crash),) if crash else (),
+        )
+        self.refusal: str | None = None
+
+    def run(self) -> State:
+        """Tick until the run is over; the state of the last committed tick."""
+        while not self._over():
+            began_ms = self.clock.mono_ms()
+            observations = self._gatherer.gather(self.state, self._outcomes, self._wishes())
+            before, (observations, after, actions) = self.state, self._think(observations)
+            self.journal.commit(observations, after, actions)
+            self.state = after
+            self._say(before, observations, after, actions)
+            self._outcomes = execute(
+                self.venue, actions, dry_run=self.manner.dry_run, gap=self._missed.append
+            )
+            if not any(not isinstance(o, NOT_DECISIVE) for o in self._outcomes):
+                self._woken = not self._over() and self._wait(began_ms)
+        return self.state
+
+    # --- see -------------------------------------------------------------------------------------
+
+    def _wishes(self) -> Wishes:
+        first, self._first = self._first, None
+        wishes = first or Wishes()
+        # The fence of what was in flight goes out before anything else is asked or told.
+        commands = () if first is not None and self.state.intents else self._commands()
+        if self._stop() and self._stopped_ms is None:
+            self._stopped_ms = self.clock.mono_ms()
+        faults: Callable[[], tuple[Fault, ...]] = getattr(self.venue, "faults", tuple)
+        return attrs.evolve(
+            wishes,
+            faults=(*wishes.faults, *faults()),
+            cause="urgent" if self._woken or self._outcomes else "interval",
+            stopping=self._stopped_ms is not None,
+            once=self.manner.once and self.manner.live and not self.manner.dry_run,
+            commands=commands,
+        )
+
+    def _commands(self) -> tuple[Command, ...]:
+        """What operators asked since the state's watermark; a policy builds on the one before."""
+        policy, found = self.state.policy, []
+        for order in self.journal.inbox(self.state.command_id):
+            if order.id in self._refused:
+                continue
+            try:
+                command = to_command(order, policy, self._from_file)
+            except (Refused, ValueError, KeyError) as error:
+                self._refused[order.id] = True
+                self.log.warn(f"{order.what} by {order.who} is refused: {error}")
+                continue
+            policy = getattr(command, "policy", policy)
+            found.append(command)
+        return tuple(found)
+
+    # --- think -----------------------------------------------------------------------------------
+
+    def _think(self, observations: Observations) -> tuple[Observations, State, tuple[Action, ...]]:
+        """`step`, and the one place where a failed guard is caught.
+
+        What the tick saw is kept in a crash row. Then the same tick is decided again with the crash
+        as a fault it saw, which latches REDUCE: what adds risk is gone, what reduces must pass the
+        guard by itself, and replay sees why.
+        """
+        try:
+            return (observations, *step(self.state, observations))
+        except Exception as error:
+            text = f"{type(error).__name__}: {error}"[:500]
+            self._crashed(observations, text, error)
+        fault = Fault(name="crash", text=text)
+        observations = attrs.evolve(observations, faults=(*observations.faults, fault))
+        try:
+            return (observations, *step(self.state, observations))
+        except Exception as error:
+            self._crashed(observations, f"{type(error).__name__}: {error}"[:500], error)
+            raise CrashedTwice(
+                f"a guard failed again in REDUCE ({error}): nothing of this tick was sent"
+            ) from error
+
+    def _crashed(self, observations: Observations, text: str, error: BaseException) -> None:
+        self.journal.crashed(observations, self.state, text)
+        fields = {"text": text, "where": traceback_text(error)}
+        self.log.emit("crash", observations.venue_ms, None, fields)
+        self.log.warn(f"a check of our own failed, see the crash table: {text}")
+        recent = self.journal.crashes_since(observations.wall_ms - HOUR_MS)
+        if recent >= CRASHES_MAX:
+            raise CrashedTwice(
+                f"{recent} checks of our own failed within the hour, the last: {text}. Positions "
+                "stay as they are at the venue; the next start begins in REDUCE"
+            ) from error
+
+    # --- say -------------------------------------------------------------------------------------
+
+    def _say(
+        self, before: State, observations: Observations, after: State, actions: Sequence[Action]
+    ) -> None:
+        at_ms = observations.venue_ms or observations.wall_ms
+        for action in actions:
+            if isinstance(action, Note):
+                self.log.emit(action.event, at_ms, action.coin, action.fields)
+            elif isinstance(action, Alert):
+                fields = {"level": action.level, "name": action.name, "text": action.text}
+                self.log.emit("alert", at_ms, action.coin, fields)
+        lines = render(before, observations, after, actions)
+        if self.manner.once or noteworthy(lines, before, after):
+            self.log.emit(
+                "tick", at_ms, None, {"seq": str(self.journal.seq), "lines": "\n".join(lines)}
+            )
+            for line in lines:
+                self.log.say(line)
+        for source in self._missed:
+            self.log.emit("query_unanswered", at_ms, None, {"source": source})
+        self._missed.clear()
+
+    # --- end -------------------------------------------------------------------------------------
+
+    def _over(self) -> bool:
+        """Whether the run ends before the next tick."""
+        if self._first is not None:
+            return False
+        if self.refusal is None:
+            self.refusal = self._ready(self.state)
+        if self.refusal is not None:
+            return True
+        now_ms, grace_ms = self.clock.mono_ms(), self.state.policy.execution.shutdown_grace_ms
+        manner = self.manner
+        if self._stopped_ms is not None:
+            late = now_ms - self._stopped_ms >= grace_ms
+            return late or (self.state.stopping and calm(self.state))
+        if manner.once and not self._stop():
+            late = now_ms - self._started_ms >= grace_ms
+            return manner.dry_run or late or (calm(self.state) and not self._outcomes)
+        if manner.until_flat_ms is not None:
+            late = now_ms - self._started_ms >= manner.until_flat_ms
+            return late or is_flat(self.state)
+        return False
+
+    def _wait(self, began_ms: int) -> bool:
+        """Until something of ours happens or the interval is over; never two ticks too close."""
+        woken = self.clock.wait(self.venue, self.manner.interval_ms)
+        left_ms = began_ms + self.manner.min_tick_ms - self.clock.mono_ms()
+        if woken and left_ms > 0:
+            self.clock.wait(self.venue, left_ms)
+        return woken
+
+
+def is_flat(state: State) -> bool:
+    """Closed by command, and confirmed: what is IDLE was read flat after its last action (P8)."""
+    asked = any(latch.mode == "flatten" for latch in state.latches.values())
+    return (
+        asked
+        and not state.intents
+        and all(isinstance(c.phase, Idle) and not c.perp_sz for c in state.carries.values())
+    )

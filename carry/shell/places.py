@@ -1,0 +1,66 @@
+"""Where a run's files are: the config, the journal, and what lies beside it."""
+
+import os
+from pathlib import Path
+
+import attrs
+
+from carry.core.policy import Policy
+
+from .config_file import MEMORY, ConfigError, load
+from .wiring import Wiring
+
+CONFIG = Path("config.yaml")
+
+
+@attrs.frozen(kw_only=True)
+class Places:
+    """policy and wiring are None without a config file: commands that only look need none."""
+
+    config: Path
+    policy: Policy | None
+    wiring: Wiring | None
+    journal: str
+
+    @property
+    def run_folder(self) -> Path:
+        """Process numbers, the embedded exchange's address, the heartbeat of ops."""
+        return self.journal_folder / "run"
+
+    @property
+    def journal_folder(self) -> Path:
+        return Path() if self.journal == MEMORY else Path(self.journal).parent
+
+    @property
+    def logs(self) -> Path:
+        """Beside `data/` in a checkout, where systemd says in a unit, else beside the journal."""
+        if named := os.environ.get("LOGS_DIRECTORY"):
+            return Path(named.split(":")[0])
+        folder = self.journal_folder
+        return folder.parent / "logs" if folder.name == "data" else folder / "logs"
+
+    @property
+    def exchange_state(self) -> Path:
+        return self.journal_folder / "exchange.json"
+
+
+def find(config: Path | None, state_db: str | None, *, config_needed: bool) -> Places:
+    """Raises ConfigError. A config that is named must exist, the default one if it is needed."""
+    path = config if config is not None else CONFIG
+    policy: Policy | None = None
+    wiring: Wiring | None = None
+    if config is not None or config_needed or (state_db is None and path.exists()):
+        policy, wiring = load(path)
+    named = state_db or (wiring.journal.path if wiring is not None else None)
+    if named is None:
+        state = os.environ.get("STATE_DIRECTORY")
+        folder = Path(state.split(":")[0]) if state else Path("data")
+        named = str(folder / "carry.db")
+    if named != MEMORY:
+        named = str(Path(named).expanduser().absolute())
+    if named == MEMORY and wiring is not None and not wiring.venue.embedded:
+        raise ConfigError(
+            "--state-db: :memory: would forget what is open when the bot ends, and the venue would "
+            "not; name a file"
+        )
+    return Places(config=path, policy=policy, wiring=wiring, journal=named)
