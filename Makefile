@@ -5,7 +5,7 @@ venv := bash .ci/venv.sh .venv-test requirements-test.lock && .venv-test/bin/
 .PHONY: test lint coverage golden scenario-audit storm bench lock
 
 test:           ; $(venv)python -m pytest -n auto $(ARGS)
-lint:           ; $(venv)ruff check . && .venv-test/bin/mypy
+lint:           ; $(venv)ruff check --output-format concise .; ruff=$$?; .venv-test/bin/mypy && exit $$ruff
 coverage:       ; $(venv)coverage run --source carry/core -m pytest tests/core tests/scenarios $(ARGS) && .venv-test/bin/coverage report --fail-under 100
 golden:         ; $(venv)python -m pytest tests/scenarios --update-golden $(ARGS); git diff --stat -- tests/scenarios
 scenario-audit: ; $(venv)python -m tests.scenarios.audit $(ARGS)

@@ -27,7 +27,14 @@ while [ $# -gt 0 ]; do
     shift
     [ -n "$flag" ] || continue
     [ "$flag" = --state-db ] || config_given=yes
-    case $path in /* | :memory:) ;; *) path=$called_from/$path ;; esac
+    case $path in
+        /*) ;;
+        :memory:)
+            echo 'A journal in memory cannot be looked at from outside: use carry run in the foreground.' >&2
+            exit 2
+            ;;
+        *) path=$called_from/$path ;;
+    esac
     where+=("$flag" "$path")
 done
 
@@ -50,6 +57,9 @@ fi
     cat logs/config-check.out >&2
     exit "$code"
 }
+# The bot keeps its exchange's pid beside the journal, wherever flags and config put that.
+journal=$(sed -n 's/^journal: //p' logs/config-check.out)
+run_folder=$(dirname "${journal:-data/carry.db}")/run
 
 # The number of the last committed tick, 0 if there is no journal yet.
 last_tick() {
@@ -73,7 +83,7 @@ launch() {
 launch run ${flags[@]+"${flags[@]}"}
 bot=$launched
 echo "$bot" > data/run/bot.pid
-printf '%s\n' ${where[@]+"${where[@]}"} > data/run/where   # for stop.sh
+printf '%s\n' "$run_folder" ${where[@]+"${where[@]}"} > data/run/where   # for stop.sh
 if old=$(pid_of data/run/ops.pid ops); then
     end_process "$old" ops 10 || kill -KILL "$old"   # it may run older code
 fi
@@ -105,10 +115,6 @@ until [ "$(last_tick)" -gt "$before" ]; do
     sleep 0.5
 done
 
-run_folder=data/run
-for ((i = 0; i < ${#where[@]}; i += 2)); do
-    if [ "${where[i]}" = --state-db ]; then run_folder=$(dirname "${where[i + 1]}")/run; fi
-done
 at=./
 [ "$called_from" = "$root" ] || at=$root/
 echo 'Running in the background:'

@@ -11,15 +11,12 @@ carry=.venv/bin/carry
 exec 8> data/run/start.lock
 flock -n 8 || { echo 'Another start.sh or stop.sh is at work here; wait for it.' >&2; exit 3; }
 
-# The --config and --state-db that start.sh was given, a word a line.
-where=() run_folder=data/run before=''
+# What start.sh noted: the folder of the exchange's pid, then its --config and --state-db, a word a line.
+where=() run_folder=data/run
 if [ -f data/run/where ]; then
-    while IFS= read -r word; do
-        [ -n "$word" ] || continue
-        if [ "$before" = --state-db ]; then run_folder=$(dirname "$word")/run; fi
-        where+=("$word")
-        before=$word
-    done < data/run/where
+    mapfile -t where < data/run/where
+    run_folder=${where[0]:-data/run}
+    where=("${where[@]:1}")
 fi
 
 code=0

@@ -27,7 +27,10 @@ with open(root / "calls", "a") as calls:
 command = sys.argv[1]
 seq = root / "data" / "seq"
 if command == "config":
-    print("config.yaml:3: delta_bnad_usd is not a key") if plan.get("config") else None
+    if plan.get("config"):
+        print("config.yaml:3: delta_bnad_usd is not a key")
+    elif plan.get("journal"):
+        print("journal: " + plan["journal"])
     sys.exit(plan.get("config", 0))
 if command == "status":
     if not seq.exists():
@@ -44,7 +47,8 @@ else:
         if plan.get("exchange"):
             argv = [sys.executable, "-m", "carry", "exchange"]
             child = subprocess.Popen(argv, start_new_session=True)
-            (root / "data/run/exchange.pid").write_text(str(child.pid))
+            journal = pathlib.Path(plan.get("journal", "data/carry.db"))
+            (journal.parent / "run/exchange.pid").write_text(str(child.pid))
         if not plan.get("silent"):
             seq.write_text(str(int(seq.read_text()) + 1 if seq.exists() else 1))
     while True:
@@ -269,6 +273,26 @@ def test_stop_ends_what_a_dead_bot_left(checkout: Checkout) -> None:
     assert "The bot had ended by itself" in said
     assert "HYPE  spot 10  perp -10" in said
     assert said.endswith("Stopped: ops exchange.\n")
+
+
+def test_exchange_is_found_beside_a_journal_elsewhere(checkout: Checkout, tmp_path: Path) -> None:
+    """The config may put the journal anywhere; the bot's exchange notes its pid beside it."""
+    (tmp_path / "state" / "run").mkdir(parents=True)
+    checkout.plan(exchange=True, journal=str(tmp_path / "state" / "carry.db"))
+    code, said = checkout.run("start.sh")
+
+    assert code == 0, said
+    pid = int((tmp_path / "state" / "run" / "exchange.pid").read_text())
+    assert f"exchange  pid {pid}" in said
+    assert checkout.run("stop.sh")[1].endswith("Stopped: bot ops exchange.\n")
+    assert not alive(pid)
+
+
+def test_a_journal_in_memory_is_refused(checkout: Checkout) -> None:
+    code, said = checkout.run("start.sh", "--state-db", ":memory:")
+
+    assert code == 2
+    assert "in the foreground" in said
 
 
 def test_stop_where_nothing_ever_ran(checkout: Checkout) -> None:
