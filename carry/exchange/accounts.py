@@ -91,7 +91,7 @@ class Balance:
 
 
 class Agent:
-    """An API wallet. `valid_until_ms` None: the venue's default life, which nobody enforces here."""
+    """An API wallet. `valid_until_ms` None: it never expires here."""
 
     __slots__ = ("address", "master", "name", "valid_until_ms")
 

@@ -8,7 +8,13 @@ from .accounts import SPLIT, UNIFIED, Account, Agent, Balance, Nonces, Order
 from .assets import USDC_TOKEN, USDC_TOKEN_ID
 from .matching import Ask, Collapse, Refusal
 from .signing import (
-    CHAINS, USER_SIGNED, BadSignature, connection_id, l1_digest, recover, user_digest,
+    CHAINS,
+    USER_SIGNED,
+    BadSignature,
+    connection_id,
+    l1_digest,
+    recover,
+    user_digest,
 )
 from .text import USD6, ZERO, near, read_decimal, wire
 

@@ -1,7 +1,7 @@
 """What trades: assets, their units, and the universes in the venue's own shape.
 
-Indices, decimals, token ids and margin tables are mainnet's, on every network this exchange plays:
-a client resolves them at run time, and one set keeps the sparse and delisted rows realistic.
+Indices, decimals, token ids and margin tables are mainnet's, on every network this exchange plays
+(testnet's own differ): a client resolves them at run time, so one realistic set is enough.
 Rows between the real ones are delisted fillers, so that a client that filters before it counts fails.
 """
 
@@ -40,6 +40,7 @@ def tiers_of(*rows: tuple[int, int]) -> tuple[Tier, ...]:
 class Asset:
     """One order book. Prices and sizes in it are integers in units of `px_decimals`, `sz_decimals`.
 
+    unit: book price times book size that is one USD.
     half_spread_e9: half of the quoted spread as (lowest, highest), in 1e-9 of the price.
     depth_usd: USD resting within 10 bp of the mid on one side.
     daily_usd: USD traded in a day, for the volume fields.
@@ -47,8 +48,8 @@ class Asset:
 
     __slots__ = (
         "asset_id", "base", "coin", "daily_usd", "depth_usd", "half_spread_e9", "impact_usd",
-        "is_spot", "margin_table", "max_leverage", "px_decimals", "sz_decimals", "tiers", "token",
-        "wei_decimals",
+        "is_spot", "margin_table", "max_leverage", "px_decimals", "sz_decimals", "tiers",
+        "token", "unit", "wei_decimals",
     )
 
     def __init__(
@@ -74,6 +75,7 @@ class Asset:
         self.is_spot = is_spot
         self.sz_decimals = sz_decimals
         self.px_decimals = (8 if is_spot else 6) - sz_decimals
+        self.unit: int = 10 ** (self.px_decimals + sz_decimals)
         self.half_spread_e9 = half_spread_e9
         self.depth_usd = depth_usd
         self.daily_usd = daily_usd

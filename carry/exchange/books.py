@@ -82,12 +82,20 @@ class Book:
 
     def best(self, *, bids: bool, now: int) -> Level | None:
         """The touch with everyone's size at it."""
-        mine = self.orders[bids]
-        if not mine and not self.taken[bids][0]:
-            px, sz = self.quotes.ladder(self.asset, bids=bids, time_ms=now)[0]
-            return Level(px, sz, 1 + sz % 7)
-        levels = self.levels(bids=bids, now=now, limit=1)
-        return levels[0] if levels else None
+        if self.missing(bids=bids, now=now):
+            levels = self.levels(bids=bids, now=now, limit=1)
+            return levels[0] if levels else None
+        px, sz = self.quotes.top(self.asset, bids=bids, time_ms=now)
+        n = 1 + sz % 7
+        if self.orders[bids]:
+            first = self.orders[bids][0].px
+            if (first > px) if bids else (first < px):
+                px, sz, n = first, 0, 0
+            for order in self.orders[bids]:
+                if order.px == px:
+                    sz += order.sz
+                    n += 1
+        return Level(px, sz, n)
 
     def levels(self, *, bids: bool, now: int, limit: int) -> list[Level]:
         """Aggregated levels, best first; `n` counts orders (the maker counts as a few)."""

@@ -44,7 +44,7 @@ class Candles:
         o, h, low, c = self._ohlc(asset, span, opened, now)
         bits = mix(opened + asset.asset_id)
         usd = asset.daily_usd * span // DAY_MS * (50 + bits % 100) // 100
-        volume = usd * 10 ** (asset.px_decimals + asset.sz_decimals) // max(c, 1)
+        volume = usd * asset.unit // max(c, 1)
         px = asset.px_decimals
         return {
             "t": opened, "T": opened + span - 1, "s": asset.coin, "i": interval,

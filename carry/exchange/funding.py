@@ -9,12 +9,12 @@ from collections import OrderedDict
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from .assets import PATH_DECIMALS, Asset
 from .noise import key_of, mix
 from .paths import HOUR_MS
 from .text import RATE10, USD6, ZERO, near, units, wire
 
 if TYPE_CHECKING:
-    from .assets import Asset
     from .model import Exchange
 
 SAMPLE_MS = 5_000
@@ -69,11 +69,11 @@ class Funding:
             self._next = (hour, self.stamp(hour))
         return self._next[1]
 
-    def sample(self, asset: "Asset", time_ms: int) -> int:
+    def sample(self, asset: Asset, time_ms: int) -> int:
         """One premium sample, in 1e-10. Impact prices are the maker's touch (see quotes)."""
         quotes = self.ex.quotes
         bid, ask = quotes.touch(asset, time_ms)
-        scale = 10 ** (8 - asset.px_decimals)
+        scale: int = 10 ** (PATH_DECIMALS - asset.px_decimals)
         oracle = quotes.oracle8(asset.base, time_ms)
         above = max(bid * scale - oracle, 0)
         below = max(oracle - ask * scale, 0)
@@ -149,7 +149,7 @@ class Funding:
             for account in holders:
                 self._pay_one(account.address, asset, oracle, rate)
 
-    def _pay_one(self, address: str, asset: "Asset", oracle: Decimal, rate: Decimal) -> None:
+    def _pay_one(self, address: str, asset: Asset, oracle: Decimal, rate: Decimal) -> None:
         """usdc = -szi * oracle * rate, rounded to 6 decimals; the pool keeps the other side."""
         ex = self.ex
         account = ex.accounts[address]

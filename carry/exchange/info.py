@@ -8,10 +8,16 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from .assets import (
-    FILLER_PAIRS, GHOST_CTX_COINS, PATH_DECIMALS, Asset, all_coins, perp_meta, spot_meta,
+    FILLER_PAIRS,
+    GHOST_CTX_COINS,
+    PATH_DECIMALS,
+    Asset,
+    all_coins,
+    perp_meta,
+    spot_meta,
 )
 from .candles import INTERVALS_MS, Candles
-from .noise import key_of, mix
+from .noise import mix
 from .paths import HOUR_MS
 from .reads import Reads
 from .text import units, wire, wire_int
@@ -208,10 +214,10 @@ class Info(Reads):
         return rows
 
     def _day_volume(self, asset: Asset) -> tuple[str, str]:
-        day = self.ex.now // DAY_MS
-        usd = asset.daily_usd * (60 + mix(key_of(self.ex.seed, asset.coin, day)) % 80) // 100
+        day = mix(self.ex.seed * 1_000_003 + asset.asset_id * 997 + self.ex.now // DAY_MS)
+        usd = asset.daily_usd * (60 + day % 80) // 100
         px = self.ex.quotes.on_tick(asset, self.ex.quotes.mid8(asset, self.ex.now))
-        base = usd * 10 ** (asset.px_decimals + asset.sz_decimals) // px
+        base = usd * asset.unit // px
         return wire_int(usd, 0), wire_int(base, asset.sz_decimals)
 
     # Trades and history.

@@ -1,7 +1,7 @@
 """Margin in the venue's formulas: account value, initial and maintenance margin, withdrawable.
 
-Sources: Hyperliquid docs "Margining", "Margin tiers", "Liquidations"; checked by others against live
-accounts. All values in USDC.
+Sources: Hyperliquid docs "Margining", "Margin tiers", "Liquidations"; checked by others against
+live accounts. All values in USDC.
 """
 
 from collections.abc import Callable
@@ -46,7 +46,9 @@ class Summary:
     exposure-increasing resting orders. raw: cash minus signed cost, so value = raw + sum(szi*mark).
     """
 
-    __slots__ = ("cash", "maintenance", "notional", "pnl", "positions_im", "raw", "total_im", "value")
+    __slots__ = (
+        "cash", "maintenance", "notional", "pnl", "positions_im", "raw", "total_im", "value",
+    )
 
     def __init__(self, account: Account, assets: dict[int, Asset], marks: Marks) -> None:
         self.cash = account.cash()

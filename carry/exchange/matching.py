@@ -347,9 +347,11 @@ class Matching:
     def on_step(self, book: Book) -> None:
         """The maker's quotes moved: fill users' orders they now cross, then this step's tape."""
         now = self.ex.now
+        bid, ask = self.ex.quotes.touch(book.asset, now)
         for bids in (True, False):
             for order in list(book.orders[bids]):
-                self._crossed_by_maker(book, order)
+                if order.px >= ask if bids else order.px <= bid:
+                    self._crossed_by_maker(book, order)
         tape = self.ex.quotes.tape(book.asset, now)
         if tape is not None:
             self._hit_by_tape(book, tape.is_buy, tape.px, tape.sz)

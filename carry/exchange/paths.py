@@ -38,8 +38,14 @@ class Market(Protocol):
 
     name: str
     coins: tuple[str, ...]
-    start_ms: int
-    first_hour: int
+
+    @property
+    def start_ms(self) -> int:
+        """Where play begins: a whole hour."""
+
+    @property
+    def first_hour(self) -> int:
+        """The earliest hour, since the epoch, this market knows."""
 
     def path(self, coin: str, hour: int) -> HourPath:
         """The hour's path. Hours outside the data stand still at the nearest known price."""

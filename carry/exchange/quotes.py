@@ -19,7 +19,7 @@ _MARK_LOOKBACK_S = (0, 50, 100, 150)
 _TRADES_OF_16 = 5
 """Steps of 16 in which somebody trades at the touch."""
 
-type_ladder = list[tuple[int, int]]
+Ladder = list[tuple[int, int]]
 
 
 class Tape(NamedTuple):
@@ -43,7 +43,7 @@ class Quotes:
             for asset in (coin.perp, coin.spot)
         }
         self._hours: dict[str, tuple[int, HourPath]] = {}
-        self._ladders: dict[tuple[int, bool], tuple[int, type_ladder]] = {}
+        self._ladders: dict[tuple[int, bool], tuple[int, Ladder]] = {}
         self._touches: dict[int, tuple[int, int, int]] = {}
 
     def hour(self, coin: str, hour: int) -> HourPath:
@@ -89,7 +89,7 @@ class Quotes:
         self._touches[asset.asset_id] = (step, bid, ask)
         return bid, ask
 
-    def ladder(self, asset: Asset, *, bids: bool, time_ms: int) -> type_ladder:
+    def ladder(self, asset: Asset, *, bids: bool, time_ms: int) -> Ladder:
         """(price, size) of the maker, best first, before users took anything."""
         step = time_ms // self.step_ms
         slot = (asset.asset_id, bids)
@@ -100,36 +100,52 @@ class Quotes:
         self._ladders[slot] = (step, levels)
         return levels
 
-    def _draw_ladder(self, asset: Asset, bids: bool, time_ms: int, step: int) -> type_ladder:
+    def top(self, asset: Asset, *, bids: bool, time_ms: int) -> tuple[int, int]:
+        """The first level of `ladder`, at a fraction of its price."""
+        step = time_ms // self.step_ms
+        kept = self._ladders.get((asset.asset_id, bids))
+        if kept is not None and kept[0] == step:
+            return kept[1][0]
+        bid, ask = self.touch(asset, time_ms)
+        best = bid if bids else ask
+        return best, self._top_size(asset, best, self._ladder_key(asset, bids, step))
+
+    def _ladder_key(self, asset: Asset, bids: bool, step: int) -> int:
+        # Sizes hold for a few steps: a book does not redraw itself twenty times a minute.
+        return mix(mix(self._keys[asset.asset_id] * 3 + 2 * (step // 4) + bids))
+
+    def _top_size(self, asset: Asset, best: int, key: int) -> int:
+        # The impact notional rests at the touch, so impact prices are the touch.
+        usd = asset.depth_usd * (60 + (key & 127)) * 8 // 17_000
+        usd = max(usd, asset.impact_usd + asset.impact_usd // 4)
+        return max(usd * asset.unit // best, 1)
+
+    def _draw_ladder(self, asset: Asset, bids: bool, time_ms: int, step: int) -> Ladder:
         touch = self.touch(asset, time_ms)
         best = touch[0] if bids else touch[1]
-        # Sizes hold for a few steps: a book does not redraw itself twenty times a minute.
-        key = mix(self._keys[asset.asset_id] * 3 + 2 * (step // 4) + bids)
-        unit = 10 ** (asset.px_decimals + asset.sz_decimals)
-        levels: type_ladder = []
-        px, bits = best, 0
-        for index in range(LEVELS):
+        key = self._ladder_key(asset, bids, step)
+        levels: Ladder = [(best, self._top_size(asset, best, key))]
+        sign = -1 if bids else 1
+        tick = asset.tick(best)
+        # Prices with as many digits as the best one share its tick.
+        low, high = 10 ** (len(str(best)) - 1), 10 ** len(str(best))
+        px, last, bits = best, best, key >> 8
+        depth, unit = asset.depth_usd, asset.unit
+        for index in range(1, LEVELS):
             if index % 8 == 0:
-                key = mix(key)
-                bits = key
+                bits = key = mix(key)
             share = 60 + (bits & 127)
             bits >>= 8
-            usd = asset.depth_usd * share * (8 + index) // 17_000
-            if index == 0:
-                # The impact notional rests at the touch, so impact prices are the touch.
-                usd = max(usd, asset.impact_usd + asset.impact_usd // 4)
-            else:
-                step_px = max(best * _GAPS_E9[index] // E9, 1)
-                px = px - step_px if bids else px + step_px
-                if px <= 0:
-                    break
+            px += sign * max(best * _GAPS_E9[index] // E9, 1)
+            if px <= tick:
+                break
+            if not low <= px < high:
                 tick = asset.tick(px)
-                px -= px % tick if bids else -(-px % tick)
-                if levels and px == levels[-1][0]:
-                    px += -tick if bids else tick
-            sz = usd * unit // px
-            if sz > 0 and px > 0:
-                levels.append((px, sz))
+            px -= px % tick if bids else -(-px % tick)
+            if px == last:
+                px += sign * tick
+            last = px
+            levels.append((px, max(depth * share * (8 + index) // 17_000 * unit // px, 1)))
         return levels
 
     def mark(self, asset: Asset, time_ms: int) -> int:
@@ -170,5 +186,5 @@ class Quotes:
         bid, ask = self.touch(asset, time_ms)
         px = ask if is_buy else bid
         usd = asset.depth_usd * (1 + (bits >> 16) % 256) // 6_000
-        sz = usd * 10 ** (asset.px_decimals + asset.sz_decimals) // px
+        sz = usd * asset.unit // px
         return Tape(is_buy, px, max(sz, 1))

@@ -1,8 +1,8 @@
 """The recorded market: a folder of funding prints and candles, replayed as they are.
 
-Files: `funding_<coin>[_8h].csv[.gz]` (time_ms, funding_rate[, premium]), `perp_<coin>_<interval>` and
-`spot_<coin>_<interval>` (time_ms, open, high, low, close, volume); the spot of BTC, ETH and SOL is
-named UBTC, UETH and USOL. Where bars of several intervals cover an hour, the finest are used.
+Files: `funding_<coin>[_8h].csv[.gz]` (time_ms, funding_rate[, premium]), `perp_<coin>_<interval>`
+and `spot_<coin>_<interval>` (time_ms, open, high, low, close, volume); the spot of BTC, ETH and SOL
+is named UBTC, UETH and USOL. Where bars of several intervals cover an hour, the finest are used.
 Joke prices and gaps are market data: they pass through. What cannot be read is refused.
 """
 
@@ -15,6 +15,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from decimal import Decimal, InvalidOperation
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -72,7 +73,7 @@ class Series:
             (0, bar.open), (third, turns[0]), (self.minutes - third, turns[1]),
             (self.minutes, bar.close),
         )
-        for (t0, p0), (t1, p1) in zip(knots, knots[1:], strict=False):
+        for (t0, p0), (t1, p1) in pairwise(knots):
             if t0 <= into < t1:
                 return p0 + (p1 - p0) * (into - t0) // (t1 - t0)
         return bar.close

@@ -27,9 +27,12 @@ def wire_int(value: int, decimals: int) -> str:
     """
     if value < 0:
         return "-" + wire_int(-value, decimals)
-    digits = str(value).rjust(decimals + 1, "0")
-    cut = len(digits) - decimals
-    return digits[:cut] + "." + (digits[cut:].rstrip("0") or "0")
+    text = str(value)
+    if not decimals:
+        return text + ".0"
+    if len(text) <= decimals:
+        text = text.zfill(decimals + 1)
+    return text[:-decimals] + "." + (text[-decimals:].rstrip("0") or "0")
 
 
 def units(value: int, decimals: int) -> Decimal:
