@@ -11,7 +11,7 @@ from .state import Carry, Ended, Enter, Exit, Idle, State, Unknown
 from .types import Leg
 
 RECONCILE_MS = 300_000  # at least this often all sources are read together, for the residual
-HURRY_MS = 5_000  # and this often until positions are protected and the residual is known
+HURRY_MS = 5_000  # and this often until positions are protected and the baseline is taken
 
 
 def wants(state: State) -> tuple[str, ...]:
@@ -38,8 +38,8 @@ def wants(state: State) -> tuple[str, ...]:
 def _due(state: State) -> bool:
     """The residual's slowest source is due: then all are read, in one tick and in order."""
     account = state.account
-    known = account.baseline_usd is not None and account.residual_usd is not None
-    period = RECONCILE_MS if known and reconciled(state) else HURRY_MS
+    known = account.baseline_usd is not None and reconciled(state)
+    period = RECONCILE_MS if known else HURRY_MS
     return state.now_ms - min(account.receipts_ms, account.transfers_ms) >= period
 
 
@@ -57,7 +57,9 @@ def _of_market(state: State, carry: Carry) -> tuple[str, ...]:
     touched = max(carry.touched_ms.values(), default=-1)
     asked = min(state.account.positions_ms, state.account.balances_ms)
     if asked <= touched or carry.doubts:
-        names += ["positions", "balances", "fills"]
+        names += ["positions", "balances"]
+    if carry.doubts:
+        names.append("fills")  # what explains a difference comes before it is believed
     at_work = isinstance(carry.phase, Enter | Exit) or carry.repair is not None
     for leg in Leg:
         seen = carry.books.get(leg.value)
