@@ -21,6 +21,7 @@ from carry.base.deadlines import Deadline
 CONNECT_S = 3.0
 READ_S = 5.0
 BODY_BYTES_MAX = 32 * 1024 * 1024
+_PIECE_BYTES = 1024 * 1024
 
 Reply = tuple[int, Mapping[str, str], bytes]
 """HTTP status, headers by lowercase name, body."""
@@ -66,7 +67,7 @@ class _Timed(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         left_s = self._call.deadline.left_s()
         if left_s <= 0:
-            raise TimeoutError("the call's deadline passed while the reply was still arriving")
+            raise TimeoutError("the reply was still arriving")
         self._sock.settimeout(min(left_s, READ_S))
         return self._sock.recv_into(buffer)
 
@@ -148,16 +149,27 @@ class SocketTransport:
             )
             with reply:
                 headers = {name.lower(): value for name, value in reply.headers.items()}
-                content = reply.raw.read(BODY_BYTES_MAX + 1, decode_content=False)
+                content = _whole(reply.raw)
         except Exception as error:  # requests, urllib3, ssl and the socket each raise their own
             # The causes are many and say nothing to act on; only `left` decides what follows.
-            raise PostFailed(call.left, _reason(error), headers) from None
-        if len(content) > BODY_BYTES_MAX:
-            raise PostFailed(True, f"the reply is longer than {BODY_BYTES_MAX} bytes", headers)
+            text = _reason(error)
+            if call.deadline.left_s() <= 0:
+                text = f"no complete reply within the call's deadline: {text}"
+            raise PostFailed(call.left, text, headers) from None
         return reply.status_code, headers, content
 
     def close(self) -> None:
         self._session.close()
+
+
+def _whole(raw: Any) -> bytes:
+    """The body to its end. Read on until nothing comes: only that notices a missing part."""
+    content = b""
+    while piece := raw.read(_PIECE_BYTES, decode_content=False):
+        content += piece
+        if len(content) > BODY_BYTES_MAX:
+            raise ValueError(f"the reply is longer than {BODY_BYTES_MAX} bytes")
+    return content
 
 
 def _reason(error: BaseException) -> str:
