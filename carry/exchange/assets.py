@@ -2,7 +2,7 @@
 
 Indices, decimals, token ids and margin tables are mainnet's, on every network this exchange plays
 (testnet's own differ): a client resolves them at run time, so one realistic set is enough.
-Rows between the real ones are delisted fillers, so that a client that filters before it counts fails.
+Rows between the real ones are delisted fillers: a client that filters before it counts fails.
 """
 
 from decimal import Decimal
