@@ -59,7 +59,8 @@ class Watch:
 
     def _pass_on(self, reader: Reader) -> None:
         rows = reader.rows(
-            "SELECT id, at_ms, level, name, coin, text FROM alerts WHERE id > ? ORDER BY id LIMIT ?",
+            "SELECT id, at_ms, level, name, coin, text FROM alerts WHERE id > ? ORDER BY id "
+            "LIMIT ?",
             self._seen,
             ALERTS_MAX,
         )

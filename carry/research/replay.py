@@ -1,4 +1,4 @@
-"""Decide journaled ticks again: the same observations through the same `step`, compared byte for byte.
+"""Decide journaled ticks again: the same observations through the same `step`, byte for byte.
 
 Under the same rules there are 0 differences (P11). Under other rules the first one shows what the
 change would have done. Each row also carries a hash over itself and the row before, so that a digit

@@ -146,10 +146,10 @@ class Gatherer:
         clock = self._clock
         clock.sync(self._venue)
         events, gaps = self._drain()
-        # After a restart with something in flight the fence goes out first: no read may delay it.
-        fence_first = wishes.restarted and bool(state.intents)
         reads: list[Read] = []
-        if not fence_first:
+        # The first tick reads nothing: the fence of what was in flight goes out before all else,
+        # and what is read from then on is newer than the start.
+        if not wishes.restarted:
             due = self._due(state)
             seen, reads, failed = self._read_all(due, state)
             gaps += failed

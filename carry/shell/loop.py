@@ -42,7 +42,8 @@ class Manner:
     """How this run differs from an endless one.
 
     once: a single look. dry_run: nothing is sent. until_flat_ms: end when everything is closed, or
-    after this long; None for an endless run. live: a real network.
+    after this long; None for an endless run. ticks_max: end after so many (measurements, tests).
+    live: a real network.
     """
 
     interval_ms: int = 1_000
@@ -51,6 +52,7 @@ class Manner:
     dry_run: bool = False
     live: bool = False
     until_flat_ms: int | None = None
+    ticks_max: int | None = None
 
 
 class Bot:
@@ -77,7 +79,7 @@ class Bot:
         self._outcomes: tuple[Outcome, ...] = ()
         self._missed: list[str] = []
         self._refused: dict[int, bool] = {}
-        self._woken = False
+        self._woken = self._looked = self._dry_look_done = False
         self._started_ms = clock.mono_ms()
         self._stopped_ms: int | None = None
         crash = journal.crashed_last()
@@ -102,7 +104,10 @@ class Bot:
             self._outcomes = execute(
                 self.venue, actions, dry_run=self.manner.dry_run, gap=self._missed.append
             )
-            if not any(not isinstance(o, NOT_DECISIVE) for o in self._outcomes):
+            # What a dry look asked for was not sent: one more tick, stopping, takes it back.
+            self._dry_look_done = self._looked and self.manner.once and self.manner.dry_run
+            decisive = any(not isinstance(o, NOT_DECISIVE) for o in self._outcomes)
+            if self._looked and not decisive:
                 self._woken = not self._over() and self._wait(began_ms)
         return self.state
 
@@ -111,9 +116,10 @@ class Bot:
     def _wishes(self) -> Wishes:
         first, self._first = self._first, None
         wishes = first or Wishes()
-        # The fence of what was in flight goes out before anything else is asked or told.
-        commands = () if first is not None and self.state.intents else self._commands()
-        if self._stop() and self._stopped_ms is None:
+        # The first tick only fences: what operators asked needs prices, which come with the next.
+        commands = () if wishes.restarted else self._commands()
+        self._looked = not wishes.restarted
+        if self._stopped_ms is None and (self._stop() or self._dry_look_done):
             self._stopped_ms = self.clock.mono_ms()
         faults: Callable[[], tuple[Fault, ...]] = getattr(self.venue, "faults", tuple)
         return attrs.evolve(
@@ -204,7 +210,7 @@ class Bot:
 
     def _over(self) -> bool:
         """Whether the run ends before the next tick."""
-        if self._first is not None:
+        if not self._looked:
             return False
         if self.refusal is None:
             self.refusal = self._ready(self.state)
@@ -212,12 +218,14 @@ class Bot:
             return True
         now_ms, grace_ms = self.clock.mono_ms(), self.state.policy.execution.shutdown_grace_ms
         manner = self.manner
+        if manner.ticks_max is not None and self.journal.seq >= manner.ticks_max:
+            return True
         if self._stopped_ms is not None:
             late = now_ms - self._stopped_ms >= grace_ms
             return late or (self.state.stopping and calm(self.state))
-        if manner.once and not self._stop():
+        if manner.once:
             late = now_ms - self._started_ms >= grace_ms
-            return manner.dry_run or late or (calm(self.state) and not self._outcomes)
+            return late or (calm(self.state) and not self._outcomes)
         if manner.until_flat_ms is not None:
             late = now_ms - self._started_ms >= manner.until_flat_ms
             return late or is_flat(self.state)
