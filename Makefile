@@ -2,7 +2,7 @@
 # More words for pytest: `make test ARGS="-k funding"`.
 venv := bash .ci/venv.sh .venv-test requirements-test.lock && .venv-test/bin/
 
-.PHONY: test lint coverage golden scenario-audit storm bench lock
+.PHONY: test lint coverage golden scenario-audit storm bench config-docs lock
 
 test:           ; $(venv)python -m pytest -n auto $(ARGS)
 lint:           ; $(venv)ruff check --output-format concise .; ruff=$$?; .venv-test/bin/mypy && exit $$ruff
@@ -11,4 +11,5 @@ golden:         ; $(venv)python -m pytest tests/scenarios --update-golden $(ARGS
 scenario-audit: ; $(venv)python -m tests.scenarios.audit $(ARGS)
 storm:          ; $(venv)carry storm $(ARGS)
 bench:          ; $(venv)python -m tests.bench $(ARGS)
+config-docs:    ; $(venv)python -m carry.shell.config_docs
 lock:           ; bash .ci/lock.sh $(ARGS)

@@ -1,6 +1,6 @@
 """config.yaml.example and the table of docs/CONFIGURATION.md, written from the keys themselves.
 
-`python -m carry.shell.config_docs` writes both; a test fails when one is not what this makes.
+`make config-docs` writes both; a test fails when one is not what this makes.
 """
 
 import textwrap

@@ -80,7 +80,7 @@ def test_each_key_that_is_left_out_by_default_can_be_given_as_the_example_shows(
 
 
 def test_the_written_files_are_what_the_keys_make() -> None:
-    """If this fails: python -m carry.shell.config_docs, and read the difference."""
+    """If this fails: `make config-docs`, and read the difference."""
     assert (ROOT / "config.yaml.example").read_text() == config_docs.example()
     assert (ROOT / "docs" / "CONFIGURATION.md").read_text() == config_docs.page()
 
@@ -319,7 +319,7 @@ BAD = [
     (MARKETS + "strategy: {delta_band_usd: 2000}\n", "the hedge would never be kept"),
     (MARKETS + "execution: {hedge_repair_stage_ms: 6000}\n", "given up before it widens"),
     (MARKETS + "execution: {perp_cross: false}\n", "isolated margin) is refused for now"),
-    (MARKETS + "risk: {skew_ms_warn: 6000}\n", "entries would stop before the alert"),
+    (MARKETS + "risk: {skew_ms_warn: 6000}\n", "6000 is above skew_ms_max 5000"),
     # Markets.
     ("markets: HYPE\n", "1: markets: is not a list; write it like [{base: HYPE}"),
     ("markets: [HYPE]\n", "1: markets[0]: is HYPE; write {base: HYPE}"),
