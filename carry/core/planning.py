@@ -398,6 +398,8 @@ def withdraw(state: State, carry: Carry) -> tuple[State, Said]:
 def withdraw_strays(state: State) -> tuple[State, Said]:
     """Cancel what rests under one of our names without an intent: nobody would hedge its fill."""
     actions: list[Action] = []
+    if not state.account.strays:
+        return state, ()
     for order in state.account.strays:
         allocated = _next_action(state)
         if allocated is None:

@@ -117,7 +117,8 @@ def _watch(state: State) -> tuple[State, tuple[Action, ...]]:
     actions: list[Action] = []
     pnl = ledger.total(state)
     high = max(state.high_water_usd, pnl.net_usd)
-    state = attrs.evolve(state, high_water_usd=high)
+    if high != state.high_water_usd:
+        state = attrs.evolve(state, high_water_usd=high)
     if high - pnl.net_usd > state.policy.risk.max_drawdown_usd and "drawdown" not in state.latches:
         text = (
             f"Net PnL fell ${show((high - pnl.net_usd).quantize(Decimal('0.01')))} from its "
@@ -197,7 +198,7 @@ def _faults(state: State) -> tuple[State, tuple[Action, ...]]:
         for name, gate in failing.items()
         if state.now_ms - since[name] > FAULT_MS
     )
-    return attrs.evolve(state, faulty_ms=since), actions
+    return attrs.evolve(state, faulty_ms=since) if since != state.faulty_ms else state, actions
 
 
 def _cancelling(state: State) -> tuple[State, tuple[Action, ...]]:
@@ -205,7 +206,7 @@ def _cancelling(state: State) -> tuple[State, tuple[Action, ...]]:
     wanted = state.stopping or risk.flattening(state) or risk.mode(state) is risk.Mode.HALT
     fields = {"intents": str(len(state.intents))}
     if not wanted:
-        return attrs.evolve(state, cancelling=""), ()
+        return attrs.evolve(state, cancelling="") if state.cancelling else state, ()
     if not state.cancelling:
         note = Note(event="cancel_all_begin", coin=None, fields=fields)
         return attrs.evolve(state, cancelling="begun"), (note,)
