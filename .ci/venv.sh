@@ -15,8 +15,9 @@ fail() { echo "$*" >&2; exit 1; }
 
 # PYTHON names an interpreter to use; without it, the first that fits.
 find_python() {
-    local candidate why=''
-    for candidate in ${PYTHON:-python3 python3.13 python3.12 python3.11 python3.10}; do
+    local candidate why='' candidates=(python3 python3.13 python3.12 python3.11 python3.10)
+    if [ -n "${PYTHON:-}" ]; then candidates=("$PYTHON"); fi
+    for candidate in "${candidates[@]}"; do
         command -v "$candidate" > /dev/null || continue
         if ! "$candidate" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' 2> /dev/null; then
             why="$candidate is $("$candidate" --version 2>&1)"

@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 import pytest
 
+from carry.cli.main import main
 from carry.core.num import show
 from carry.core.policy import SECTIONS, Knob, MarketPolicy, Policy, contradictions
 from carry.shell import config_docs
@@ -425,6 +426,22 @@ def test_refused_with_one_clear_line(text: str, said: str) -> None:
     assert said in line
     assert "hunter" not in line, "a secret must not be repeated"
     assert "c0ffee42" not in line, "a secret must not be repeated"
+
+
+@pytest.mark.parametrize("text, said", BAD, ids=[str(number) for number in range(len(BAD))])
+def test_the_command_line_refuses_it_with_exit_code_2(
+    text: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(text)
+    with pytest.raises(SystemExit) as ended:
+        main(["config", "check", "--config", str(file)])
+
+    printed = capsys.readouterr()
+    assert ended.value.code == 2
+    assert printed.out == ""
+    assert said.removeprefix("config.yaml") in printed.err
+    assert printed.err.count("\n") == 1
 
 
 # --- each class of error in each section, made from the keys ------------------------------------
