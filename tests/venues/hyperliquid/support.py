@@ -1,4 +1,4 @@
-"""A clock, a transport and the venue's replies for tests. Replies are made up, in recorded shapes."""
+"""A clock, a transport and replies of the venue for tests: made up, in recorded shapes."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -26,22 +26,40 @@ UBTC_ID = "0x8f254b963e8468305d409b33aa137c67"
 META: Any = {
     "universe": [
         {"szDecimals": 5, "name": "BTC", "maxLeverage": 40, "marginTableId": 56},
-        {"szDecimals": 1, "name": "MATIC", "maxLeverage": 20, "marginTableId": 20,
-         "isDelisted": True},
+        {
+            "szDecimals": 1,
+            "name": "MATIC",
+            "maxLeverage": 20,
+            "marginTableId": 20,
+            "isDelisted": True,
+        },
         {"name": "BROKEN", "szDecimals": None},
         {"szDecimals": 2, "name": "HYPE", "maxLeverage": 10, "marginTableId": 52},
         {"szDecimals": 0, "name": "kBONK", "maxLeverage": 10, "marginTableId": 10},
-        {"szDecimals": 0, "name": "PURR", "maxLeverage": 3, "marginTableId": 3,
-         "isDelisted": True},
+        {"szDecimals": 0, "name": "PURR", "maxLeverage": 3, "marginTableId": 3, "isDelisted": True},
     ],
     "marginTables": [
-        [56, {"description": "tiered 40x", "marginTiers": [
-            {"lowerBound": "0.0", "maxLeverage": 40},
-            {"lowerBound": "150000000.0", "maxLeverage": 20}]}],
+        [
+            56,
+            {
+                "description": "tiered 40x",
+                "marginTiers": [
+                    {"lowerBound": "0.0", "maxLeverage": 40},
+                    {"lowerBound": "150000000.0", "maxLeverage": 20},
+                ],
+            },
+        ],
         ["what", {}],
-        [52, {"description": "tiered 10x", "marginTiers": [
-            {"lowerBound": "0.0", "maxLeverage": 10},
-            {"lowerBound": "20000000.0", "maxLeverage": 5}]}],
+        [
+            52,
+            {
+                "description": "tiered 10x",
+                "marginTiers": [
+                    {"lowerBound": "0.0", "maxLeverage": 10},
+                    {"lowerBound": "20000000.0", "maxLeverage": 5},
+                ],
+            },
+        ],
     ],
     "collateralToken": 0,
 }
@@ -55,10 +73,21 @@ SPOT_META: Any = {
         {"tokens": [197, 0], "name": "@142", "index": 142, "isCanonical": False},
     ],
     "tokens": [
-        {"name": "USDC", "szDecimals": 8, "weiDecimals": 8, "index": 0,
-         "tokenId": "0x6d1e7cde53ba9467b783cb7c530ce054", "isCanonical": True},
-        {"name": "PURR", "szDecimals": 0, "weiDecimals": 5, "index": 1,
-         "tokenId": "0xc1fb593aeffbeb02f85e0308e9956a90"},
+        {
+            "name": "USDC",
+            "szDecimals": 8,
+            "weiDecimals": 8,
+            "index": 0,
+            "tokenId": "0x6d1e7cde53ba9467b783cb7c530ce054",
+            "isCanonical": True,
+        },
+        {
+            "name": "PURR",
+            "szDecimals": 0,
+            "weiDecimals": 5,
+            "index": 1,
+            "tokenId": "0xc1fb593aeffbeb02f85e0308e9956a90",
+        },
         {"name": 7},
         {"name": "HYPE", "szDecimals": 2, "weiDecimals": 8, "index": 150, "tokenId": HYPE_ID},
         {"name": "UBTC", "szDecimals": 5, "weiDecimals": 10, "index": 197, "tokenId": UBTC_ID},

@@ -44,14 +44,16 @@ def test_numbers_are_exact(text: str) -> None:
      "5.", "0x10", "", "1,5", "1e-99", "9" * 41],
 )  # fmt: skip
 def test_what_is_no_plain_number_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="is not a number|plausible"):
+    with pytest.raises(ValueError, match=r"is not a number|plausible"):
         number(text)
 
 
 # --- markets -------------------------------------------------------------------------------------
 
 
-def markets(meta: Any = META, spot: Any = SPOT_META, coins: Any = ("BTC", "HYPE"), **more: Any) -> Any:
+def markets(
+    meta: Any = META, spot: Any = SPOT_META, coins: Any = ("BTC", "HYPE"), **more: Any
+) -> Any:
     network = more.get("network", Network.MAINNET)
     return metadata.read_markets(encoded(meta), encoded(spot), coins, network, 5)
 
@@ -143,14 +145,19 @@ def test_contexts_are_joined_by_position_and_a_bad_one_is_absent() -> None:
     assert read.contexts["BTC"].funding_rate == D("0.0000125")
     assert read.contexts["HYPE"].mark_px == D("27.5")
     rows[3] = {**CTX, "oraclePx": "NaN"}
-    assert list(parse.read_contexts(encoded([META, rows]), ("BTC", "HYPE"), KNOWN, 9).contexts) == ["BTC"]
+    assert list(parse.read_contexts(encoded([META, rows]), ("BTC", "HYPE"), KNOWN, 9).contexts) == [
+        "BTC"
+    ]
 
 
 def test_contexts_follow_a_perp_that_moved() -> None:
     moved = {**META, "universe": list(reversed(META["universe"]))}
     rows = [{}, {}, {**CTX, "markPx": "27.5"}, {}, {}, CTX]
     read = parse.read_contexts(encoded([moved, rows]), ("BTC", "HYPE"), KNOWN, 9)
-    assert (read.contexts["BTC"].mark_px, read.contexts["HYPE"].mark_px) == (D("83757.0"), D("27.5"))
+    assert (read.contexts["BTC"].mark_px, read.contexts["HYPE"].mark_px) == (
+        D("83757.0"),
+        D("27.5"),
+    )
 
 
 def test_contexts_of_another_length_are_unreadable() -> None:
@@ -172,7 +179,9 @@ def test_a_book() -> None:
     assert seen is not None
     assert (seen.coin, seen.leg, seen.full, seen.seen_ms) == ("HYPE", Leg.PERP, True, 77)
     assert (seen.book.bid_px, seen.book.ask_px, seen.book.at_ms) == (
-        D("27.5"), D("27.6"), 1_754_450_974_231,
+        D("27.5"),
+        D("27.6"),
+        1_754_450_974_231,
     )
 
 
@@ -195,7 +204,9 @@ def test_a_book_that_prices_nothing_is_refused(bids: Any, asks: Any, why: str) -
 
 
 def test_the_forming_candle_is_not_a_close() -> None:
-    rows = [{"t": n * 900_000, "T": n * 900_000 + 899_999, "c": f"{n}.5", "v": "0"} for n in range(5)]
+    rows = [
+        {"t": n * 900_000, "T": n * 900_000 + 899_999, "c": f"{n}.5", "v": "0"} for n in range(5)
+    ]
     body = encoded([rows[1], rows[0], *rows[2:], rows[2]])
     assert parse.read_closes(body, 10, 4 * 900_000) == (D("0.5"), D("1.5"), D("2.5"), D("3.5"))
     # Its last millisecond has not passed yet: it still forms.
@@ -226,10 +237,14 @@ def test_positions_and_their_exact_cost() -> None:
     # -0.00785 x 26951 = -211.56535 = -211.64542 + 0.08007
     assert (position.sz, position.entry_ntl) == (D("-0.00785"), D("-211.56535"))
     assert (read.raw_usd, read.maintenance, read.at_ms) == (
-        D("13321.047678"), D("2.5"), 1_708_622_398_623,
+        D("13321.047678"),
+        D("2.5"),
+        1_708_622_398_623,
     )
     long = account.read_positions(
-        encoded(perps(perp_row("BTC", szi="2.0", positionValue="10.0", unrealizedPnl="1.0"))), KNOWN, 3
+        encoded(perps(perp_row("BTC", szi="2.0", positionValue="10.0", unrealizedPnl="1.0"))),
+        KNOWN,
+        3,
     )
     assert long.positions["BTC"].entry_ntl == D(9)
 
@@ -297,10 +312,17 @@ def test_a_spot_buy_pays_in_the_coin() -> None:
 
 
 def test_a_sale_and_a_perp_pay_in_usd() -> None:
-    rows = [fill_row(side="A", feeToken="USDC", fee="0.00739174", time=2),
-            fill_row(coin="HYPE", feeToken=" USDC", fee="-0.001", side="A", dir="Open Short", time=1)]  # fmt: skip
+    short = {"coin": "HYPE", "feeToken": " USDC", "fee": "-0.001", "dir": "Open Short"}
+    rows = [
+        fill_row(side="A", feeToken="USDC", fee="0.00739174", time=2),
+        fill_row(side="A", time=1, **short),
+    ]
     perp, sale = account.read_fills(encoded(rows), KNOWN).items
-    assert (sale.fee_in_base, sale.fee_usd, sale.base_change) == (False, D("0.00739174"), D("-0.27"))
+    assert (sale.fee_in_base, sale.fee_usd, sale.base_change) == (
+        False,
+        D("0.00739174"),
+        D("-0.27"),
+    )
     assert (perp.leg, perp.fee, perp.kind) == (Leg.PERP, D("-0.001"), "Open Short")
 
 
@@ -328,8 +350,10 @@ def test_an_unreadable_fill_of_ours_fails_the_read(more: Any) -> None:
 def test_receipts() -> None:
     delta = {"type": "funding", "coin": "HYPE", "usdc": "-0.044263", "szi": "30.0",
              "fundingRate": "0.0000369155", "nSamples": None}  # fmt: skip
-    rows = [{"time": 1_750_172_400_033, "hash": "0x0", "delta": delta},
-            {"time": 1_750_172_400_034, "hash": "0x0", "delta": {**delta, "coin": "DOGE"}}]  # fmt: skip
+    rows = [
+        {"time": 1_750_172_400_033, "hash": "0x0", "delta": delta},
+        {"time": 1_750_172_400_034, "hash": "0x0", "delta": {**delta, "coin": "DOGE"}},
+    ]
     page = account.read_receipts(encoded(rows), KNOWN)
     (receipt,) = page.items
     assert (receipt.coin, receipt.usd, receipt.sz) == ("HYPE", D("-0.044263"), D("30.0"))
@@ -516,7 +540,8 @@ def test_an_unknown_interval_is_unsupported() -> None:
 
 def test_every_read_of_the_protocol_asks_for_the_account() -> None:
     setting = {"coin": "BTC", "leverage": {"type": "cross", "value": 1}}
-    rates = {name: "0.0001" for name in ("userCrossRate", "userAddRate", "userSpotCrossRate", "userSpotAddRate")}
+    names = ("userCrossRate", "userAddRate", "userSpotCrossRate", "userSpotAddRate")
+    rates = dict.fromkeys(names, "0.0001")
     transport = FakeTransport({
         "userAbstraction": "default", "clearinghouseState": perps(), "userFees": rates,
         "spotClearinghouseState": {"balances": []}, "frontendOpenOrders": [], "userFunding": [],
@@ -540,7 +565,9 @@ def test_every_read_of_the_protocol_asks_for_the_account() -> None:
 
 def cassette(name: str) -> Any:
     path = recorded(name)
-    return json.loads(gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes())
+    return json.loads(
+        gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    )
 
 
 def test_recorded_metadata_and_contexts() -> None:

@@ -50,11 +50,17 @@ def test_the_published_worked_example() -> None:
     ("vault", "expires", "expected"),
     [
         (None, None, "25367e0dba84351148288c2233cd6130ed6cec5967ded0c0b7334f36f957cc90"),
-        ("0x" + "1234567890" * 4, None,
-         "214e2ea3270981b6fd18174216691e69f56872663139d396b10ded319cb4bb1e"),
+        (
+            "0x" + "1234567890" * 4,
+            None,
+            "214e2ea3270981b6fd18174216691e69f56872663139d396b10ded319cb4bb1e",
+        ),
         (None, 1234567890, "c30b002ba3775e4c31c43c1dfd3291dfc85c6ae06c6b9f393991de86cad5fac7"),
-        ("0x" + "1234567890" * 4, 1234567890,
-         "2d62412aa0fc57441b5189841d81554a6a9680bf07204e1454983a9ca44f0744"),
+        (
+            "0x" + "1234567890" * 4,
+            1234567890,
+            "2d62412aa0fc57441b5189841d81554a6a9680bf07204e1454983a9ca44f0744",
+        ),
     ],
 )
 def test_vault_and_expiry_enter_the_hash(
@@ -66,43 +72,123 @@ def test_vault_and_expiry_enter_the_hash(
 
 DUMMY = {"type": "dummy", "num": 100000000000}
 PINNED: list[tuple[str, Any, int, str | None, int | None, Network, str, str, int]] = [
-    ("dummy main", DUMMY, 0, None, None, Network.MAINNET,
-     "0x53749d5b30552aeb2fca34b530185976545bb22d0b3ce6f62e31be961a59298",
-     "0x755c40ba9bf05223521753995abb2f73ab3229be8ec921f350cb447e384d8ed8", 27),
-    ("dummy test", DUMMY, 0, None, None, Network.TESTNET,
-     "0x542af61ef1f429707e3c76c5293c80d01f74ef853e34b76efffcb57e574f9510",
-     "0x17b8b32f086e8cdede991f1e2c529f5dd5297cbe8128500e00cbaf766204a613", 28),
-    ("dummy vault", DUMMY, 0, V, None, Network.MAINNET,
-     "0x3c548db75e479f8012acf3000ca3a6b05606bc2ec0c29c50c515066a326239",
-     "0x4d402be7396ce74fbba3795769cda45aec00dc3125a984f2a9f23177b190da2c", 28),
-    ("order", orders(limit(1, True, "100", "100", "Gtc")), 0, None, None, Network.MAINNET,
-     "0xd65369825a9df5d80099e513cce430311d7d26ddf477f5b3a33d2806b100d78e",
-     "0x2b54116ff64054968aa237c20ca9ff68000f977c93289157748a3162b6ea940e", 28),
-    ("order cloid", orders(limit(1, True, "100", "100", "Gtc", c=C1)), 0, None, None,
-     Network.TESTNET, "0xeba0664bed2676fc4e5a743bf89e5c7501aa6d870bdb9446e122c9466c5cd16d",
-     "0x7f3e74825c9114bc59086f1eebea2928c190fdfbfde144827cb02b85bbe90988", 28),
-    ("spot with expiry", orders(limit(10142, True, "83843", "0.00123", "Ioc")), N, None,
-     N + 10_000, Network.MAINNET,
-     "0x91021fe7730843fe7d4961cdd58ac864271e29ae5df0e0d1ac0a9ec72ef330fc",
-     "0x5df9d85ffb9a92ba094f1ecb4de3f7e70f4197619e89a6704751f887a55de0f5", 27),
-    ("cancel", {"type": "cancel", "cancels": [{"a": 0, "o": 77738308}]}, N, None, None,
-     Network.MAINNET, "0x2d25f8bb8b4dd16863fc6ebbfca6dbe41c256d6cafbcec7d9fca8caa03418e7",
-     "0x669f38877442b2f5491e40229f7f2e9dc54cd3e8583cdce0bf468a9c51af27de", 28),
-    ("cancelByCloid", {"type": "cancelByCloid", "cancels": [{"asset": 0, "cloid": C1}]}, N, None,
-     None, Network.MAINNET, "0x80bc61ec5a6bd1931885c88ccb664ac5543ba861475262636445d21263b97318",
-     "0x6bbfac7cec115672a533ce377a822433f48a320f1e3c3ce09d2f38184f82979c", 27),
-    ("updateLeverage", {"type": "updateLeverage", "asset": 0, "isCross": True, "leverage": 5}, N,
-     None, None, Network.MAINNET,
-     "0x59856938ebc8b58127a0c2bfc4bbc88f81d5faec69beefdf05beeae649054a3f",
-     "0x124a9e3dcb25662880e64a23bcb8accbb2e88e8986903fa39f8847b44a96c26e", 27),
-    ("noop", {"type": "noop"}, N, None, None, Network.MAINNET,
-     "0xa094d7afdcaffc2e2643f31df05a7594de12880e6558e17021d863c868a06972",
-     "0x2ec74c7efddc03c04b04a660effe31f52ce3cddd2e0b80c68486ec772ca42ce2", 28),
+    (
+        "dummy main",
+        DUMMY,
+        0,
+        None,
+        None,
+        Network.MAINNET,
+        "0x53749d5b30552aeb2fca34b530185976545bb22d0b3ce6f62e31be961a59298",
+        "0x755c40ba9bf05223521753995abb2f73ab3229be8ec921f350cb447e384d8ed8",
+        27,
+    ),
+    (
+        "dummy test",
+        DUMMY,
+        0,
+        None,
+        None,
+        Network.TESTNET,
+        "0x542af61ef1f429707e3c76c5293c80d01f74ef853e34b76efffcb57e574f9510",
+        "0x17b8b32f086e8cdede991f1e2c529f5dd5297cbe8128500e00cbaf766204a613",
+        28,
+    ),
+    (
+        "dummy vault",
+        DUMMY,
+        0,
+        V,
+        None,
+        Network.MAINNET,
+        "0x3c548db75e479f8012acf3000ca3a6b05606bc2ec0c29c50c515066a326239",
+        "0x4d402be7396ce74fbba3795769cda45aec00dc3125a984f2a9f23177b190da2c",
+        28,
+    ),
+    (
+        "order",
+        orders(limit(1, True, "100", "100", "Gtc")),
+        0,
+        None,
+        None,
+        Network.MAINNET,
+        "0xd65369825a9df5d80099e513cce430311d7d26ddf477f5b3a33d2806b100d78e",
+        "0x2b54116ff64054968aa237c20ca9ff68000f977c93289157748a3162b6ea940e",
+        28,
+    ),
+    (
+        "order cloid",
+        orders(limit(1, True, "100", "100", "Gtc", c=C1)),
+        0,
+        None,
+        None,
+        Network.TESTNET,
+        "0xeba0664bed2676fc4e5a743bf89e5c7501aa6d870bdb9446e122c9466c5cd16d",
+        "0x7f3e74825c9114bc59086f1eebea2928c190fdfbfde144827cb02b85bbe90988",
+        28,
+    ),
+    (
+        "spot with expiry",
+        orders(limit(10142, True, "83843", "0.00123", "Ioc")),
+        N,
+        None,
+        N + 10_000,
+        Network.MAINNET,
+        "0x91021fe7730843fe7d4961cdd58ac864271e29ae5df0e0d1ac0a9ec72ef330fc",
+        "0x5df9d85ffb9a92ba094f1ecb4de3f7e70f4197619e89a6704751f887a55de0f5",
+        27,
+    ),
+    (
+        "cancel",
+        {"type": "cancel", "cancels": [{"a": 0, "o": 77738308}]},
+        N,
+        None,
+        None,
+        Network.MAINNET,
+        "0x2d25f8bb8b4dd16863fc6ebbfca6dbe41c256d6cafbcec7d9fca8caa03418e7",
+        "0x669f38877442b2f5491e40229f7f2e9dc54cd3e8583cdce0bf468a9c51af27de",
+        28,
+    ),
+    (
+        "cancelByCloid",
+        {"type": "cancelByCloid", "cancels": [{"asset": 0, "cloid": C1}]},
+        N,
+        None,
+        None,
+        Network.MAINNET,
+        "0x80bc61ec5a6bd1931885c88ccb664ac5543ba861475262636445d21263b97318",
+        "0x6bbfac7cec115672a533ce377a822433f48a320f1e3c3ce09d2f38184f82979c",
+        27,
+    ),
+    (
+        "updateLeverage",
+        {"type": "updateLeverage", "asset": 0, "isCross": True, "leverage": 5},
+        N,
+        None,
+        None,
+        Network.MAINNET,
+        "0x59856938ebc8b58127a0c2bfc4bbc88f81d5faec69beefdf05beeae649054a3f",
+        "0x124a9e3dcb25662880e64a23bcb8accbb2e88e8986903fa39f8847b44a96c26e",
+        27,
+    ),
+    (
+        "noop",
+        {"type": "noop"},
+        N,
+        None,
+        None,
+        Network.MAINNET,
+        "0xa094d7afdcaffc2e2643f31df05a7594de12880e6558e17021d863c868a06972",
+        "0x2ec74c7efddc03c04b04a660effe31f52ce3cddd2e0b80c68486ec772ca42ce2",
+        28,
+    ),
 ]
 
 
 @pytest.mark.parametrize("row", PINNED, ids=lambda row: row[0])
-def test_pinned_vectors(row: tuple[str, Any, int, str | None, int | None, Network, str, str, int]) -> None:
+def test_pinned_vectors(
+    row: tuple[str, Any, int, str | None, int | None, Network, str, str, int],
+) -> None:
     _, action, nonce, vault, expires, network, r, s, v = row
     signature = Signer(AgentKey(TEST_KEY), network, vault).sign(action, nonce, expires)
     assert same(signature, r, s, v)
@@ -134,24 +220,50 @@ CHAIN = {"signatureChainId": "0x66eee", "hyperliquidChain": "Mainnet"}
 @pytest.mark.parametrize(
     ("action", "r", "s", "v"),
     [
-        ({"type": "usdClassTransfer", "amount": "12.5", "toPerp": True, "nonce": N},
-         "0x6a69433fd308348c335fe24717037ce26b2ea06a7fec94ef1cbb04663023a499",
-         "0x9a52fbad7515b05cfdf757c0af11b408884fda32e356bafd2c96a64a383cbf8", 28),
-        ({"type": "approveAgent", "agentAddress": V, "agentName": "bot1", "nonce": N},
-         "0x94452eeb553f775e98f4fc3aaf8044cceba0e76baee5a6c03aca724009b290df",
-         "0xbbbf95d8cd047d8c0e94ee0d71abac1c1b7be8dafa313f2d8d40544d599852a", 27),
-        ({"type": "approveAgent", "agentAddress": V, "agentName": "", "nonce": N},
-         "0x4557e5fccc29a84766d1b69cb06d5e46c8925787ffcf3db0209ebf42e9ecbd04",
-         "0x11e9193edd94c7674ae1ad0dfe28968ddb2270d38a3dbe5a2bfab3cca385d3a7", 28),
-        ({"type": "sendAsset", "destination": V, "sourceDex": "", "destinationDex": "spot",
-          "token": "USDC:0x6d1e7cde53ba9467b783cb7c530ce054", "amount": "12.5",
-          "fromSubAccount": "", "nonce": N},
-         "0x1c1a3fc39d7a71d6e15e4f7615339ed192577e25b3083c5ffd5012a46b9a176c",
-         "0x728760666d6dd167a2c5ce03dcb3cfccf800ba01604b99f5acee266509d6c8ed", 27),
-        ({"type": "userSetAbstraction", "user": TEST_KEY_ADDRESS,
-          "abstraction": "unifiedAccount", "nonce": N},
-         "0x426990b4af44b08c21c1ef2355b6d051b76c949ab492a935414743a8901e6b33",
-         "0x226a4377a2cc6f283a8e36d28146248733c172af64cf80190f76975b0a7405c6", 28),
+        (
+            {"type": "usdClassTransfer", "amount": "12.5", "toPerp": True, "nonce": N},
+            "0x6a69433fd308348c335fe24717037ce26b2ea06a7fec94ef1cbb04663023a499",
+            "0x9a52fbad7515b05cfdf757c0af11b408884fda32e356bafd2c96a64a383cbf8",
+            28,
+        ),
+        (
+            {"type": "approveAgent", "agentAddress": V, "agentName": "bot1", "nonce": N},
+            "0x94452eeb553f775e98f4fc3aaf8044cceba0e76baee5a6c03aca724009b290df",
+            "0xbbbf95d8cd047d8c0e94ee0d71abac1c1b7be8dafa313f2d8d40544d599852a",
+            27,
+        ),
+        (
+            {"type": "approveAgent", "agentAddress": V, "agentName": "", "nonce": N},
+            "0x4557e5fccc29a84766d1b69cb06d5e46c8925787ffcf3db0209ebf42e9ecbd04",
+            "0x11e9193edd94c7674ae1ad0dfe28968ddb2270d38a3dbe5a2bfab3cca385d3a7",
+            28,
+        ),
+        (
+            {
+                "type": "sendAsset",
+                "destination": V,
+                "sourceDex": "",
+                "destinationDex": "spot",
+                "token": "USDC:0x6d1e7cde53ba9467b783cb7c530ce054",
+                "amount": "12.5",
+                "fromSubAccount": "",
+                "nonce": N,
+            },
+            "0x1c1a3fc39d7a71d6e15e4f7615339ed192577e25b3083c5ffd5012a46b9a176c",
+            "0x728760666d6dd167a2c5ce03dcb3cfccf800ba01604b99f5acee266509d6c8ed",
+            27,
+        ),
+        (
+            {
+                "type": "userSetAbstraction",
+                "user": TEST_KEY_ADDRESS,
+                "abstraction": "unifiedAccount",
+                "nonce": N,
+            },
+            "0x426990b4af44b08c21c1ef2355b6d051b76c949ab492a935414743a8901e6b33",
+            "0x226a4377a2cc6f283a8e36d28146248733c172af64cf80190f76975b0a7405c6",
+            28,
+        ),
     ],
     ids=lambda value: value["type"] if isinstance(value, dict) else "",
 )
@@ -196,8 +308,12 @@ def random_action(draw: random.Random) -> Any:
         return {"type": "cancelByCloid", "cancels": [{"asset": asset, "cloid": cloid}]}
     if kind == 3:
         leverage = draw.randint(1, 50)
-        return {"type": "updateLeverage", "asset": asset, "isCross": draw.random() < 0.5,
-                "leverage": leverage}
+        return {
+            "type": "updateLeverage",
+            "asset": asset,
+            "isCross": draw.random() < 0.5,
+            "leverage": leverage,
+        }
     return {"type": "noop"}
 
 
@@ -224,7 +340,9 @@ def test_ten_thousand_random_actions_equal_the_sdk() -> None:
         assert same(Signature(**ours), theirs["r"], theirs["s"], theirs["v"]), action
         assert body["action"] == action
         assert (body["nonce"], body["vaultAddress"], body["expiresAfter"]) == (
-            nonce, vault, expires,
+            nonce,
+            vault,
+            expires,
         )
 
 
@@ -268,7 +386,14 @@ def test_an_action_that_json_would_change_does_not_leave() -> None:
 
 def test_the_key_never_shows_itself() -> None:
     key = AgentKey(TEST_KEY)
-    shown = [repr(key), str(key), f"{key}", f"{key!r:>20}", repr([key]), repr(vars(Signer(key, Network.TESTNET)))]
+    shown = [
+        repr(key),
+        str(key),
+        f"{key}",
+        f"{key!r:>20}",
+        repr([key]),
+        repr(vars(Signer(key, Network.TESTNET))),
+    ]
     shown += [str(pickle.loads(pickle.dumps(key))), str(copy.deepcopy(key)), str(copy.copy(key))]
     for text in shown:
         assert "<redacted>" in text
@@ -276,9 +401,12 @@ def test_the_key_never_shows_itself() -> None:
     assert key.address == TEST_KEY_ADDRESS
 
 
-@pytest.mark.parametrize("secret", ["", "0x12", "0x" + "zz" * 32, "0x" + "00" * 32, "0x" + "ff" * 32])
+@pytest.mark.parametrize(
+    "secret", ["", "0x12", "0x" + "zz" * 32, "0x" + "00" * 32, "0x" + "ff" * 32]
+)
 def test_an_unusable_key_is_refused_without_showing_it(secret: str) -> None:
     with pytest.raises(ValueError, match="the agent key cannot be used") as caught:
         AgentKey(secret)
     assert secret == "" or secret not in str(caught.value)
-    assert caught.value.__cause__ is None and caught.value.__context__ is None
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None

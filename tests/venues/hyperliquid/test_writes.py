@@ -23,6 +23,7 @@ from carry.core.observations import (
 )
 from carry.core.types import Leg, Side, Tif
 from carry.venues.hyperliquid.budget import Budget, Tier
+from carry.venues.hyperliquid.constants import Network
 from carry.venues.hyperliquid.replies import outcome_of
 from carry.venues.hyperliquid.rest import Posted
 from carry.venues.hyperliquid.signing import AgentKey
@@ -34,6 +35,7 @@ from tests.venues.hyperliquid.support import (
     CLOID,
     TEST_KEY,
     FakeClock,
+    FakeLink,
     FakeTransport,
     encoded,
     recorded,
@@ -164,9 +166,8 @@ def test_the_master_key_is_refused() -> None:
     key = AgentKey(TEST_KEY)
     with pytest.raises(ValueError, match="master"):
         HyperliquidVenue(
-            network=venue_of(FakeTransport({}))._network, account=key.address.upper().replace("X", "x"),
-            coins=(), key=key, clock=FakeClock(), transport=FakeTransport({}),
-            link=venue_of(FakeTransport({})).stream.link,
+            network=Network.TESTNET, account=key.address.upper().replace("X", "x"), coins=(), key=key,
+            clock=FakeClock(), transport=FakeTransport({}), link=FakeLink(),
         )  # fmt: skip
 
 
@@ -251,7 +252,8 @@ ORDER_TEXTS = [
     ("Signed action over weight limit of 200.", "other"),
     ("Invalid leverage value", "leverage"),
     ("Cannot switch leverage type with open position.", "leverage"),
-    ("Isolated position does not have sufficient margin available to decrease leverage.", "leverage"),
+    ("Isolated position does not have sufficient margin available to decrease leverage. To "
+     "decrease leverage, add margin to the position.", "leverage"),
     ("Position does not use isolated margin.", "leverage"),
     ("Insufficient balance for token transfer", "balance"),
     ("Action disabled when unified account is active", "disabled"),
@@ -340,8 +342,8 @@ def test_fences(reply: Any, expected: Any) -> None:
 
 @pytest.mark.parametrize(
     "reply",
-    [err("Too many cumulative requests sent (2 > 1)"), err("User or API Wallet 0x1 does not exist."),
-     err("nonce"), ok("order", {"resting": {"oid": 1}}), b"", b"<html>", {"status": "ok"}],
+    [err("Too many cumulative requests sent (2 > 1)"), err("nonce"),
+     err("User or API Wallet 0x1 does not exist."), ok("order", {"resting": {"oid": 1}}), b"", b"<html>", {"status": "ok"}],
 )  # fmt: skip
 def test_a_fence_without_a_decisive_answer_is_repeated(reply: Any) -> None:
     assert isinstance(after(FENCE, reply), FenceUnanswered)
@@ -383,7 +385,9 @@ def test_recorded_replies() -> None:
             action = row["request"]["action"]
             if action["type"] == "order":
                 order = action["orders"][0]
-                place = attrs.evolve(PLACE, tif=Tif.GTC, sz=D(order["s"]), cloid=order.get("c", CLOID))
+                place = attrs.evolve(
+                    PLACE, tif=Tif.GTC, sz=D(order["s"]), cloid=order.get("c", CLOID)
+                )
                 assert isinstance(after(place, row["response"]), (Accepted, Refused)), row
             else:
                 assert isinstance(after(CANCEL, row["response"]), Cancelled), row
