@@ -335,7 +335,7 @@ def _transfers(state: State, read: seen.TransfersRead) -> tuple[State, Said]:
             transfers_usd=account.transfers_usd + transfer.usd,
             moved_at_ms=max(account.moved_at_ms, transfer.at_ms),
         )
-        fields = {"usd": show(transfer.usd), "kind": transfer.kind, "at_ms": str(transfer.at_ms)}
+        fields = {"usd": show(transfer.usd), "kind": transfer.kind, "moved_at_ms": str(transfer.at_ms)}
         said += (Note(event="transfer", coin=None, fields=fields),)
     account = attrs.evolve(account, transfers_ms=read.issued_ms)
     return attrs.evolve(state, account=account, seen=known), said

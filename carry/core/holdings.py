@@ -79,7 +79,7 @@ def _fill_note(fill: Fill, whose: str) -> Note:
             "px": show(fill.px),
             "sz": show(fill.sz),
             "kind": fill.kind,
-            "at_ms": str(fill.at_ms),
+            "fill_at_ms": str(fill.at_ms),
         },
     )
 
@@ -204,7 +204,7 @@ def book_receipt(state: State, receipt: FundingReceipt) -> tuple[State, Said]:
             "sz": show(receipt.sz),
             "rate": show(receipt.rate),
             "apr": show(apr(receipt.rate, state.capabilities.interval_h)),
-            "at_ms": str(receipt.at_ms),
+            "paid_at_ms": str(receipt.at_ms),
         },
     )
     return add_outside(state, ZERO, receipt.usd - ours), (note,)
