@@ -117,6 +117,8 @@ done
 
 at=./
 [ "$called_from" = "$root" ] || at=$root/
+with=''
+[ ${#where[@]} -eq 0 ] || with=$(printf ' %q' "${where[@]}")   # the same journal, not the default one
 echo 'Running in the background:'
 if exchange=$(pid_of "$run_folder/exchange.pid" exchange); then
     echo "  exchange  pid $exchange  embedded, play money"
@@ -131,7 +133,7 @@ fi
 cat <<END
 It survives closing this terminal, not a reboot: for that install the units in systemd/ (docs/OPERATIONS.md).
 Next:
-  ${at}.venv/bin/carry status --watch   what it holds, earns and waits for
-  ${at}.venv/bin/carry why              which gate blocks, and by how much
+  ${at}.venv/bin/carry status --watch$with   what it holds, earns and waits for
+  ${at}.venv/bin/carry why$with              which gate blocks, and by how much
   ${at}stop.sh                          end it; a carry stays open, hedged
 END

@@ -18,6 +18,8 @@ if [ -f data/run/where ]; then
     run_folder=${where[0]:-data/run}
     where=("${where[@]:1}")
 fi
+with=''
+[ ${#where[@]} -eq 0 ] || with=$(printf ' %q' "${where[@]}")
 
 code=0
 bot=$(pid_of data/run/bot.pid run) || bot=''
@@ -56,7 +58,7 @@ for market in json.load(sys.stdin)["markets"]:
 }
 if [ -n "$naked" ]; then
     printf 'NAKED, not hedged: %s\n' "$naked" >&2
-    echo 'Start again to let the bot repair it, or close it: .venv/bin/carry flatten --now' >&2
+    echo 'Start again to let the bot repair it, or close it: .venv/bin/carry flatten --now'"$with" >&2
     code=1
 fi
 

@@ -185,6 +185,7 @@ def test_works_from_any_folder_and_through_a_symlink(checkout: Checkout, tmp_pat
     assert f"run --config {elsewhere}/my.yaml" in checkout.calls()
     assert f"ops --config {elsewhere}/my.yaml" in checkout.calls()
     assert f"{checkout.root}/stop.sh" in said
+    assert f"carry status --watch --config {elsewhere}/my.yaml" in said
     assert not (checkout.root / "config.yaml").exists(), "a config was named: none is made"
     assert checkout.run("stop.sh", cwd=elsewhere)[0] == 0
     assert f"positions --config {elsewhere}/my.yaml" in checkout.calls()

@@ -182,7 +182,7 @@ def _nearest(key: str, known: Iterable[str]) -> str:
     everywhere = {
         field.name: section for section, cls in _sections() for field in attrs.fields(cls)
     } | dict.fromkeys(TOP, "")
-    close = difflib.get_close_matches(name.lower(), everywhere, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(name.lower(), everywhere, n=1, cutoff=0.65)
     if close:
         section = everywhere[close[0]]
         return f"; the nearest is {close[0]}" + (f" under {section}" if section else "")
