@@ -213,7 +213,7 @@ def all_coins() -> dict[str, Coin]:
         _coin(
             "SOL", usol, pair=156, pair_name="@156", perp_index=5, perp_sz=2, table=54,
             tiers=tiers_of((0, 20), (70_000_000, 10)), px_usd="136", vol_e9=9_000_000,
-            perp_half=(50_000, 110_000), spot_half=(120_000, 280_000),
+            perp_half=(50_000, 110_000), spot_half=(110_000, 240_000),
             perp_depth=2_500_000, spot_depth=136_000,
             perp_daily=500_000_000, spot_daily=5_100_000,
         ),

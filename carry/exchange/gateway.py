@@ -17,6 +17,9 @@ from .noise import key_of, mix
 LATENCY_MS = (15, 120)
 """Bounds of a request's latency in lockstep: half of it before processing, half after."""
 
+SAVE_EVERY_MS = 15 * 60_000
+"""A lockstep exchange is saved at least this often in its own time, quiet or not."""
+
 WAIT_MS_MAX = 24 * 3_600_000
 TIME_HEADER = "X-Exchange-Time"
 
@@ -52,6 +55,7 @@ class Gateway:
         self.requests = 0
         self._latency_key = key_of(exchange.seed, "latency")
         self._save = save
+        self._saved_ms = exchange.now
 
     def tick(self, now_ms: int) -> None:
         """Wall clock: runs the exchange up to `now_ms`."""
@@ -81,6 +85,7 @@ class Gateway:
     def save_if_changed(self) -> None:
         if self.exchange.changed:
             self.exchange.changed = False
+            self._saved_ms = self.exchange.now
             if self._save is not None:
                 self._save(self)
 
@@ -106,6 +111,8 @@ class Gateway:
             if request.get("wake") is True:
                 waking = exchange.streams.find(str(request.get("session", "")))
             exchange.advance(start + wait_ms, waking=waking)
+            if exchange.now - self._saved_ms >= SAVE_EVERY_MS:
+                exchange.changed = True
             self.save_if_changed()
         answer: dict[str, Any] = {
             "time": exchange.now,

@@ -58,6 +58,7 @@ class Info(Reads):
         self._perp_meta = perp_meta(exchange.coins)
         self._spot_meta = spot_meta()
         self._trades: dict[int, deque[dict[str, Any]]] = {}
+        self._kept_levels: dict[object, tuple[int, list[list[dict[str, Any]]]]] = {}
         self._known = all_coins()
         self._static = {
             "meta": msgspec.json.encode(self._perp_meta),
@@ -139,25 +140,42 @@ class Info(Reads):
         limit = 5 if query.get("fast") is True else 20
         levels: list[list[dict[str, Any]]] = [[], []]
         if asset.base in self.ex.coins:
-            book = self.ex.books[asset.asset_id]
-            for side, bids in enumerate((True, False)):
-                found = book.levels(
-                    bids=bids, now=self.ex.now, limit=limit if figures is None else 1_000
-                )
-                rows = [(level.px, level.sz, level.n) for level in found]
-                if figures is not None:
-                    rows = _aggregate(rows, int(figures), int(mantissa), bids=bids)[:limit]
-                levels[side] = [
+            levels = self._levels(asset, limit, figures, mantissa)
+        data: dict[str, Any] = {"coin": asset.coin, "time": self.ex.now, "levels": levels}
+        if query.get("fast") is True:
+            data["fast"] = True
+        return data
+
+    def _levels(
+        self, asset: Asset, limit: int, figures: int | None, mantissa: int
+    ) -> list[list[dict[str, Any]]]:
+        """Both sides as the wire has them; kept while the maker is alone and does not move."""
+        book, now = self.ex.books[asset.asset_id], self.ex.now
+        alone = not (book.orders[True] or book.orders[False]) and not any(
+            book.missing(bids=bids, now=now) for bids in (True, False)
+        )
+        slot, step = (asset.asset_id, limit, figures, mantissa), now // self.ex.quotes.step_ms
+        kept = self._kept_levels.get(slot)
+        if alone and kept is not None and kept[0] == step:
+            return kept[1]
+        levels: list[list[dict[str, Any]]] = []
+        for bids in (True, False):
+            found = book.levels(bids=bids, now=now, limit=limit if figures is None else 1_000)
+            rows = [(level.px, level.sz, level.n) for level in found]
+            if figures is not None:
+                rows = _aggregate(rows, int(figures), int(mantissa), bids=bids)[:limit]
+            levels.append(
+                [
                     {
                         "px": wire_int(px, asset.px_decimals),
                         "sz": wire_int(sz, asset.sz_decimals), "n": n,
                     }
                     for px, sz, n in rows
                 ]
-        data: dict[str, Any] = {"coin": asset.coin, "time": self.ex.now, "levels": levels}
-        if query.get("fast") is True:
-            data["fast"] = True
-        return data
+            )
+        if alone:
+            self._kept_levels[slot] = (step, levels)
+        return levels
 
     def perp_ctx(self, asset: Asset) -> dict[str, Any]:
         ex, now = self.ex, self.ex.now
@@ -259,7 +277,9 @@ class Info(Reads):
         if name not in ex.coins:
             self._asset(name)
             return []
-        first = max(start // HOUR_MS, ex.market.first_hour + 1)
+        # A computed hour needs the samples of the hour before it.
+        computed = 0 if ex.market.prints_funding else 1
+        first = max(start // HOUR_MS, ex.market.first_hour + computed)
         rows: list[dict[str, Any]] = []
         hour = first
         while len(rows) < ROWS_MAX:
