@@ -56,20 +56,28 @@ class _Call:
 
 
 class _Timed(io.RawIOBase):
-    """Receives from a socket, never past the deadline of the call."""
+    """Receives from a socket, never past the deadline of the call.
 
-    def __init__(self, sock: socket.socket, call: _Call) -> None:
-        self._sock, self._call = sock, call
+    It is received through `raw`, the socket's own file: that keeps the socket open while a reply is
+    read, also when the reply said that the connection ends with it.
+    """
+
+    def __init__(self, sock: socket.socket, raw: io.RawIOBase, call: _Call) -> None:
+        self._sock, self._raw, self._call = sock, raw, call
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Any) -> int:
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+    def readinto(self, buffer: Any) -> int | None:
         left_s = self._call.deadline.left_s()
         if left_s <= 0:
             raise TimeoutError("the reply was still arriving")
         self._sock.settimeout(min(left_s, READ_S))
-        return self._sock.recv_into(buffer)
+        return self._raw.readinto(buffer)
 
 
 def _pool_classes(call: _Call) -> dict[str, type[HTTPConnectionPool]]:
@@ -78,8 +86,7 @@ def _pool_classes(call: _Call) -> dict[str, type[HTTPConnectionPool]]:
     class Response(http.client.HTTPResponse):
         def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
             super().__init__(sock, *args, **options)
-            self.fp.close()
-            self.fp = io.BufferedReader(_Timed(sock, call))
+            self.fp = io.BufferedReader(_Timed(sock, self.fp.detach(), call))
 
     class Plain(HTTPConnection):
         response_class = Response

@@ -166,7 +166,7 @@ def test_the_master_key_is_refused() -> None:
     key = AgentKey(TEST_KEY)
     with pytest.raises(ValueError, match="master"):
         HyperliquidVenue(
-            network=Network.TESTNET, account=key.address.upper().replace("X", "x"), coins=(), key=key,
+            network=Network.TESTNET, account="0x" + key.address[2:].upper(), coins=(), key=key,
             clock=FakeClock(), transport=FakeTransport({}), link=FakeLink(),
         )  # fmt: skip
 
@@ -343,7 +343,8 @@ def test_fences(reply: Any, expected: Any) -> None:
 @pytest.mark.parametrize(
     "reply",
     [err("Too many cumulative requests sent (2 > 1)"), err("nonce"),
-     err("User or API Wallet 0x1 does not exist."), ok("order", {"resting": {"oid": 1}}), b"", b"<html>", {"status": "ok"}],
+     err("User or API Wallet 0x1 does not exist."), ok("order", {"resting": {"oid": 1}}), b"",
+     b"<html>", {"status": "ok"}],
 )  # fmt: skip
 def test_a_fence_without_a_decisive_answer_is_repeated(reply: Any) -> None:
     assert isinstance(after(FENCE, reply), FenceUnanswered)
