@@ -17,6 +17,7 @@ from .assets import (
     spot_meta,
 )
 from .candles import INTERVALS_MS, Candles
+from .matching import HOUSE
 from .noise import mix
 from .paths import HOUR_MS
 from .reads import Reads
@@ -29,6 +30,7 @@ BAD_BODY = b"Failed to deserialize the JSON body into the target type"
 ROWS_MAX = 500
 CANDLES_MAX = 5_000
 TRADES_KEPT = 10
+TRADES_LOOKBACK = 40
 DAY_MS = 24 * HOUR_MS
 
 WEIGHT_2 = (
@@ -240,23 +242,37 @@ class Info(Reads):
 
     # Trades and history.
 
-    def trade_row(self, asset: Asset, *, is_buy: bool, px: int, sz: int) -> dict[str, Any]:
-        ex = self.ex
-        ex.tape_count += 1
-        stranger = mix(ex.seed * 31 + ex.tape_count)
+    def strangers_trade(self, asset: Asset, time_ms: int) -> dict[str, Any] | None:
+        """The tape of one grid step, if somebody traded: the same row whoever asks, whenever."""
+        quotes = self.ex.quotes
+        time_ms -= time_ms % quotes.step_ms
+        tape = quotes.tape(asset, time_ms)
+        if tape is None:
+            return None
+        bits = mix(time_ms * 131 + asset.asset_id)
         return {
-            "coin": asset.coin, "side": "B" if is_buy else "A",
-            "px": wire_int(px, asset.px_decimals), "sz": wire_int(sz, asset.sz_decimals),
-            "time": ex.now, "hash": ex.block_hash(), "tid": stranger >> 14,
-            "users": [f"0x{stranger:040x}", f"0x{mix(stranger):040x}"],
+            "coin": asset.coin, "side": "B" if tape.is_buy else "A",
+            "px": wire_int(tape.px, asset.px_decimals),
+            "sz": wire_int(tape.sz, asset.sz_decimals), "time": time_ms,
+            "hash": f"0x{bits:064x}", "tid": bits >> 14, "users": [HOUSE, HOUSE],
         }
 
     def remember_trade(self, asset: Asset, row: dict[str, Any]) -> None:
+        """Keeps a trade of a user; strangers' can be asked for again."""
         self._trades.setdefault(asset.asset_id, deque(maxlen=TRADES_KEPT)).append(row)
 
     def recent_trades(self, asset: Asset) -> list[dict[str, Any]]:
         """Newest first."""
-        return list(self._trades.get(asset.asset_id, ()))[::-1]
+        if asset.base not in self.ex.coins:
+            return []
+        rows = list(self._trades.get(asset.asset_id, ()))
+        step = self.ex.quotes.step_ms
+        for back in range(TRADES_LOOKBACK):
+            row = self.strangers_trade(asset, self.ex.now - back * step)
+            if row is not None:
+                rows.append(row)
+        rows.sort(key=lambda row: -row["time"])
+        return rows[:TRADES_KEPT]
 
     def candles(self, asset: Asset, interval: str, start: int, end: int) -> list[dict[str, Any]]:
         """Candles whose span touches [start, end], the forming one included."""

@@ -21,6 +21,9 @@ MIN_NOTIONAL = Decimal(10)
 REFERENCE_BAND = Decimal("0.8")
 OPEN_ORDERS_MAX = 1_000
 TIFS = ("Alo", "Ioc", "Gtc", "FrontendMarket")
+HOUSE = "0x" + "f" * 40
+"""The address the public tape shows for the market maker and for strangers."""
+
 _TID_BITS = (1 << 50) - 1
 
 
@@ -219,7 +222,10 @@ class Matching:
                 continue
             sz = min(resting.sz if resting.order is None else resting.order.sz, order.sz)
             if resting.order is None:
-                self._fill(account, order, resting.px, sz, crossed=True, maker_oid=ex.new_oid())
+                row = self._fill(
+                    account, order, resting.px, sz, crossed=True, maker_oid=ex.new_oid()
+                )
+                self._print(row, account.address, HOUSE)
                 book.take(bids=not order.is_buy, sz=sz, now=ex.now)
                 ex.house.trade(
                     order.asset, user_buys=order.is_buy, px=book.px(resting.px), sz=book.sz(sz)
@@ -228,7 +234,6 @@ class Matching:
                 continue
             filled += sz
             value += book.px(resting.px) * book.sz(sz)
-            self._print(order, resting.px, sz)
         return filled, value
 
     def _meet(self, account: Account, order: Order, resting: Resting, sz: int) -> bool:
@@ -242,8 +247,10 @@ class Matching:
         if not self._maker_can(maker, maker_order):
             self.cancel(maker, maker_order, "marginCanceled")
             return False
-        tid_oid = maker_order.oid
-        self._fill(account, order, resting.px, sz, crossed=True, maker_oid=tid_oid)
+        row = self._fill(
+            account, order, resting.px, sz, crossed=True, maker_oid=maker_order.oid
+        )
+        self._print(row, account.address, maker.address)
         self._fill(maker, maker_order, resting.px, sz, crossed=False, maker_oid=order.oid)
         self._after_maker_fill(maker, maker_order)
         return True
@@ -271,8 +278,8 @@ class Matching:
     def _fill(
         self, account: Account, order: Order, px: int, sz: int, *, crossed: bool, maker_oid: int,
         liquidation: dict[str, Any] | None = None,
-    ) -> None:
-        """Books one fill of one side, with its row and its consequences."""
+    ) -> dict[str, Any]:
+        """Books one fill of one side, with its consequences; the row the user reads."""
         ex, asset = self.ex, order.asset
         order.sz -= sz
         px_d, sz_d = units(px, asset.px_decimals), units(sz, asset.sz_decimals)
@@ -295,6 +302,7 @@ class Matching:
         ex.changed = True
         if not asset.is_spot:
             self._fit_reduce_only(account, asset, taking=order)
+        return row
 
     def _row(
         self, order: Order, px: Decimal, sz: Decimal, booked: Booked, crossed: bool, tid: int
@@ -338,9 +346,17 @@ class Matching:
         self.ex.streams.order_update(order, status)
         self.ex.changed = True
 
-    def _print(self, order: Order, px: int, sz: int) -> None:
-        """The public tape of a user's trade."""
-        self.ex.streams.trade(order.asset, is_buy=order.is_buy, px=px, sz=sz)
+    def _print(self, fill: dict[str, Any], taker: str, maker: str) -> None:
+        """The public tape of a user's fill: `side` is the aggressor's, both sides see one tid."""
+        side = fill["side"]
+        if not fill["crossed"]:
+            side = "A" if side == "B" else "B"
+        users = [taker, maker] if side == "B" else [maker, taker]
+        row = {
+            "coin": fill["coin"], "side": side, "px": fill["px"], "sz": fill["sz"],
+            "time": fill["time"], "hash": fill["hash"], "tid": fill["tid"], "users": users,
+        }
+        self.ex.streams.trade(self.ex.by_coin[fill["coin"]], row)
 
     # What the market does to resting orders.
 
@@ -389,11 +405,13 @@ class Matching:
         if not self._maker_can(account, order):
             self.cancel(account, order, "marginCanceled")
             return False
-        self._fill(account, order, order.px, sz, crossed=False, maker_oid=self.ex.new_oid())
+        row = self._fill(
+            account, order, order.px, sz, crossed=False, maker_oid=self.ex.new_oid()
+        )
         self.ex.house.trade(
             order.asset, user_buys=order.is_buy, px=book.px(order.px), sz=book.sz(sz)
         )
-        self.ex.streams.trade(order.asset, is_buy=not order.is_buy, px=order.px, sz=sz)
+        self._print(row, HOUSE, account.address)
         self._after_maker_fill(account, order)
         return True
 

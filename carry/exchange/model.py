@@ -102,7 +102,6 @@ class Exchange:
         self.post_only_until_ms = 0
         self.last_oid = 40_000_000_000
         self.blocks = 0
-        self.tape_count = 0
         self.changed = False
         self.budget = IpBudget()
         self.funding = Funding(self)
@@ -304,9 +303,10 @@ class Exchange:
         self.streams.touch(asset)
         if book.orders[True] or book.orders[False]:
             self.matching.on_step(book)
-        tape = self.quotes.tape(asset, self.now)
-        if tape is not None and self.streams.hears_trades(asset):
-            self.streams.trade(asset, is_buy=tape.is_buy, px=tape.px, sz=tape.sz)
+        if self.streams.hears_trades(asset):
+            row = self.info.strangers_trade(asset, self.now)
+            if row is not None:
+                self.streams.trade(asset, row)
 
     # What the parts of an exchange ask of it.
 

@@ -23,7 +23,7 @@ _ORDER_FIELDS = (
 )
 _POSITION_FIELDS = ("szi", "cost", "funding_all", "funding_open", "funding_change")
 _EXCHANGE_FIELDS = (
-    "now", "paid_hour", "last_oid", "blocks", "tape_count", "post_only_until_ms", "spent_agents",
+    "now", "paid_hour", "last_oid", "blocks", "post_only_until_ms", "spent_agents",
     "scheduled",
 )
 _ACCOUNT_FIELDS = (

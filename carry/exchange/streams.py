@@ -253,10 +253,10 @@ class Streams:
         if self.sessions:
             self._ledger.setdefault(address, []).append(row)
 
-    def trade(self, asset: Asset, *, is_buy: bool, px: int, sz: int) -> None:
-        """One line of the public tape; `is_buy` is the aggressor's side."""
-        row = self.ex.info.trade_row(asset, is_buy=is_buy, px=px, sz=sz)
-        self.ex.info.remember_trade(asset, row)
+    def trade(self, asset: Asset, row: dict[str, Any]) -> None:
+        """One line of the public tape, by a user or by strangers."""
+        if row["users"][0] != row["users"][1]:
+            self.ex.info.remember_trade(asset, row)
         self.touch(asset)
         if self.sessions:
             self._trades.setdefault(asset.asset_id, []).append(row)

@@ -108,7 +108,8 @@ def test_a_wait_ends_at_an_own_fill_only_if_asked_to() -> None:
         client = Client(make_gateway())
         exchange = client.gateway.exchange
         px = beside(exchange, HYPE, "buy", 0)
-        wire = {"a": HYPE, "b": False, "p": px, "s": "5", "r": False, "t": {"limit": {"tif": "Alo"}}}
+        wire = {"a": HYPE, "b": False, "p": px, "s": "5", "r": False,
+                "t": {"limit": {"tif": "Alo"}}}
         client.act({"type": "order", "orders": [wire], "grouping": "na"})
         start = exchange.now
         answer = client.post(
@@ -209,7 +210,8 @@ def test_lost_requests_do_nothing_and_lost_replies_did_something() -> None:
 @pytest.mark.parametrize("arguments, reason", [
     (["--fund", "0x12=5"], "--fund 0x12=5"), (["--fund", "0x" + "1" * 40 + "=x"], "--fund"),
     (["--agent", "0x1=0x2"], "--agent"), (["--coins", "DOGE"], "--coins DOGE"),
-    (["--port", "99999"], "--port"), (["--speed", "-1"], "--speed"), (["--clock", "sun"], "--clock"),
+    (["--port", "99999"], "--port"), (["--speed", "-1"], "--speed"),
+    (["--clock", "sun"], "--clock"),
     (["--lose-replies", "2"], "--lose-replies"), (["--step-ms", "7"], "--step-ms"),
     (["--market", "/nowhere"], "/nowhere"), (["--zzz"], "--zzz"),
     (["--agent", f"0x{'1' * 40}=0x{'2' * 40}"], "add --fund"),
@@ -238,7 +240,7 @@ class Reader(threading.Thread):
     def run(self) -> None:
         try:
             while True:
-                self.frames.append(self.socket.recv())
+                self.frames.append(str(self.socket.recv()))
         except (OSError, websocket.WebSocketException):
             return
 

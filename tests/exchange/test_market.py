@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import itertools
 import statistics
 from collections.abc import Iterator
 from decimal import Decimal
@@ -70,12 +71,12 @@ def big_moves(closes: list[float]) -> int:
 
 
 def sign_persistence(rates: list[float]) -> float:
-    same = sum((a < 0) == (b < 0) for a, b in zip(rates, rates[1:], strict=False))
+    same = sum((a < 0) == (b < 0) for a, b in itertools.pairwise(rates))
     return same / (len(rates) - 1)
 
 
 def hourly_vol(closes: list[float]) -> float:
-    return statistics.pstdev([b / a - 1 for a, b in zip(closes, closes[1:], strict=False)])
+    return statistics.pstdev([b / a - 1 for a, b in itertools.pairwise(closes)])
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
@@ -151,7 +152,7 @@ def test_spreads_and_depth() -> None:
                 near = sum(sz * px for px, sz in levels if px > bid * 0.999) / asset.unit
                 assert 0.4 < near / asset.depth_usd < 2.5, asset.coin
                 assert levels[0] == (bid, size)
-                assert all(a[0] > b[0] for a, b in zip(levels, levels[1:], strict=False))
+                assert all(a[0] > b[0] for a, b in itertools.pairwise(levels))
                 assert all(px % asset.tick(px) == 0 for px, _ in levels)
 
 
@@ -163,7 +164,7 @@ def test_thirty_days_of_funding_history_exist_before_the_start() -> None:
     )]
     assert len(stamps) == 500
     assert stamps[0] // HOUR_MS == first // HOUR_MS
-    assert {b // HOUR_MS - a // HOUR_MS for a, b in zip(stamps, stamps[1:], strict=False)} == {1}
+    assert {b // HOUR_MS - a // HOUR_MS for a, b in itertools.pairwise(stamps)} == {1}
     assert exchange.assets[HYPE].coin == "HYPE"
 
 

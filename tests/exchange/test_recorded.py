@@ -89,7 +89,7 @@ def test_prices_walk_open_low_high_close_and_candles_return_the_bars(folder: Pat
     exchange.advance(T0 + 3 * HOUR_MS)
     req = {"coin": "HYPE", "interval": "1h", "startTime": T0, "endTime": T0 + 3 * HOUR_MS - 1}
     candles = User(exchange, 1).info("candleSnapshot", req=req)
-    assert [[c[k] for k in "ohlc"] for c in candles][0] == ["25.0", "25.2", "24.9", "25.1"]
+    assert next([c[k] for k in "ohlc"] for c in candles) == ["25.0", "25.2", "24.9", "25.1"]
     assert len(candles) == 3
     bid, ask = touch(exchange, HYPE_SPOT)
     assert bid < Decimal("25.3") * Decimal("0.9995") < ask
@@ -141,7 +141,7 @@ def test_bad_files_are_refused_with_file_line_and_reason(
 def test_rows_must_rise_and_hours_have_one_print(folder: Path) -> None:
     rows = [(T0, "0.1"), (T0, "0.1")]
     write(folder, "funding_HYPE.csv", "time_ms,funding_rate", rows)
-    with pytest.raises(BadRecording, match=":3: time_ms .* is not after"):
+    with pytest.raises(BadRecording, match=r":3: time_ms .* is not after"):
         RecordedMarket.read(folder)
     write(folder, "funding_HYPE.csv", "time_ms,funding_rate", [(T0, "0.1"), (T0 + 50, "0.1")])
     with pytest.raises(BadRecording, match="a second print of the same hour"):
@@ -181,7 +181,8 @@ def test_a_shifted_recording_plays_on_another_clock(folder: Path) -> None:
 
 @pytest.mark.skipif(not RECORDINGS.is_dir(), reason=f"no recordings at {RECORDINGS}")
 def test_real_recordings_load_and_pay_as_printed() -> None:
-    market = RecordedMarket.read(RECORDINGS, coins=("HYPE", "BTC"), since_ms=parse_date("2025-03-01"))
+    since_ms = parse_date("2025-03-01")
+    market = RecordedMarket.read(RECORDINGS, coins=("HYPE", "BTC"), since_ms=since_ms)
     assert market.start_ms == parse_date("2025-03-01")
     exchange = Exchange(market, seed=1)
     user = User(exchange, 1)

@@ -52,8 +52,9 @@ def test_refused_in_the_venues_words(
 def test_post_only_that_would_match_names_the_touch(user: User) -> None:
     bid, ask = touch(user.ex, HYPE)
     status = user.order(HYPE, "buy", beside(user.ex, HYPE, "buy", 1), "5", "Alo")
+    bbo = f"{show(bid)}@{show(ask)}"
     assert status["error"] == (
-        f"Post only order would have immediately matched, bbo was {show(bid)}@{show(ask)}. asset=159"
+        f"Post only order would have immediately matched, bbo was {bbo}. asset=159"
     )
 
 

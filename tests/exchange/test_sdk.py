@@ -150,7 +150,8 @@ def test_it_hears_the_streams(served: Served, sdk: SdkExchange) -> None:
             {"type": "userFundings", "user": MASTER.address},
         ):
             streaming.subscribe(
-                subscription, lambda message: heard.setdefault(message["channel"], []).append(message)
+                subscription,
+                lambda message: heard.setdefault(message["channel"], []).append(message),
             )
         _until(lambda: "activeSpotAssetCtx" in heard and "userFundings" in heard)
         assert heard["userFills"][0]["data"]["isSnapshot"] is True

@@ -32,7 +32,8 @@ def test_the_published_hash_of_a_production_order() -> None:
 
 def test_r_and_s_are_integers_so_leading_zeros_may_be_missing() -> None:
     """The first published vector has an `r` of 63 digits."""
-    digest = l1_digest(connection_id({"type": "dummy", "num": 100000000000}, 0, None, None), "mainnet")
+    action = {"type": "dummy", "num": 100000000000}
+    digest = l1_digest(connection_id(action, 0, None, None), "mainnet")
     signature = {
         "r": "0x53749d5b30552aeb2fca34b530185976545bb22d0b3ce6f62e31be961a59298",
         "s": "0x755c40ba9bf05223521753995abb2f73ab3229be8ec921f350cb447e384d8ed8",
@@ -101,7 +102,8 @@ def test_approve_agent_by_signature_with_and_without_a_name(user: User) -> None:
     for number, name in ((91, ""), (92, "bot1"), (93, f"bot2 valid_until {user.ex.now + DAY_MS}")):
         agent = Key.from_key(f"0x{number:064x}").address.lower()
         action: dict[str, Any] = {
-            "type": "approveAgent", "agentAddress": agent, "agentName": name, "nonce": user.ex.now + number,
+            "type": "approveAgent", "agentAddress": agent, "agentName": name,
+            "nonce": user.ex.now + number,
         }
         signature = signing.sign_agent(user.key, action, False)
         if not name:
@@ -128,7 +130,8 @@ def test_nonces_are_a_window_of_the_hundred_highest(user: User) -> None:
     assert low["response"] == f"Invalid nonce: nonce too low {now - 1} < {now}"
     assert user.send(noop, nonce=now + 500)["status"] == "ok"
     # The smallest kept has moved up by one: the old one is now too low, not a duplicate.
-    assert user.send(noop, nonce=now)["response"] == f"Invalid nonce: nonce too low {now} < {now + 1}"
+    moved = user.send(noop, nonce=now)
+    assert moved["response"] == f"Invalid nonce: nonce too low {now} < {now + 1}"
 
 
 @pytest.mark.parametrize("offset, ok", [

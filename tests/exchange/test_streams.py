@@ -1,5 +1,6 @@
 """Websocket sessions: acknowledgements, cadence, order of frames, errors, silence."""
 
+import itertools
 import json
 from decimal import Decimal
 from typing import Any
@@ -94,7 +95,7 @@ def test_bbo_comes_only_when_it_changed(exchange: Exchange) -> None:
     frames += heard(session)
     touches = [frame["data"]["bbo"] for frame in frames]
     assert 10 < len(touches) <= 21
-    assert all(a != b for a, b in zip(touches, touches[1:], strict=False))
+    assert all(a != b for a, b in itertools.pairwise(touches))
 
 
 def test_silence_closes_after_a_minute_and_a_ping_keeps(exchange: Exchange, user: User) -> None:
@@ -162,8 +163,14 @@ def test_trades_of_users_are_on_the_tape(exchange: Exchange, user: User) -> None
     session.take()
     user.order(HYPE_SPOT, "buy", beside(exchange, HYPE_SPOT, "buy", 1), "5")
     frames = [f for f in heard(session) if f["channel"] == "trades"]
-    assert [t["side"] for t in frames[0]["data"]] == ["B"]
-    assert user.info("recentTrades", coin="@107")[0]["sz"] == "5.0"
+    (trade,) = frames[0]["data"]
+    fill = user.info("userFills")[0]
+    assert [trade[key] for key in ("side", "px", "sz", "tid", "hash")] == [
+        "B", fill["px"], "5.0", fill["tid"], fill["hash"]
+    ]
+    assert trade["users"][0] == user.address
+    assert user.info("recentTrades", coin="@107")[0] == trade
+    assert len(user.info("recentTrades", coin="BTC")) == 10
 
 
 @pytest.mark.parametrize("text", ["", "null", "[]", "{}", '{"method":"subscribe"}',
