@@ -317,6 +317,39 @@ def read_budget(body: bytes) -> int:
     return max(0, row.nRequestsCap - row.nRequestsUsed)
 
 
+class _RoleData(msgspec.Struct):
+    user: str | None = None
+    master: str | None = None
+
+
+class _Role(msgspec.Struct):
+    role: str
+    data: _RoleData | None = None
+
+
+class Agent(msgspec.Struct, frozen=True):
+    """A named agent of the account. `validUntil`: epoch ms, None when the venue names no end."""
+
+    address: str
+    name: str
+    validUntil: int | None = None
+
+
+def read_role(body: bytes) -> tuple[str, str | None]:
+    """`userRole`: "user", "agent", "subAccount", "vault" or "missing", and whose it is (lowercase).
+
+    Reads of an agent's or a missing address succeed and are empty: they look like a flat account.
+    """
+    row = decode(body, _Role)
+    owner = None if row.data is None else row.data.user or row.data.master
+    return row.role[:20], None if owner is None else owner.lower()
+
+
+def read_agents(body: bytes) -> tuple[Agent, ...]:
+    """`extraAgents`: named agents only; the venue does not list the unnamed one."""
+    return tuple(decode(body, list[Agent]))
+
+
 def status_of(word: str) -> str:
     """A status word as ours: "open", "filled" or "gone"; `ValueError` for one that says neither.
 

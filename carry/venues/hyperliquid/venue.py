@@ -56,6 +56,7 @@ class HyperliquidVenue:
 
     account: address of the master (or sub-account) that is read and traded, never the agent's.
     key: the agent's; None for a venue that only reads (every write is then `NotSent`).
+    agent: the key's address, lowercase.
     """
 
     name = "hyperliquid"
@@ -87,6 +88,7 @@ class HyperliquidVenue:
         self.stream = HyperliquidStream(link, Feed(self.account), clock, session)
         self._network = network
         self._clock = clock
+        self.agent = None if key is None else key.address
         self._signer = None if key is None else Signer(key, network, vault and vault.lower())
         self._known: Known = NOTHING_KNOWN
         self._faults: list[Fault] = []
@@ -264,6 +266,18 @@ class HyperliquidVenue:
         with parse.reading("budget"):
             left = private.read_budget(answer.body)
         return BudgetRead(actions_left=left, issued_ms=answer.sent_ms)
+
+    def role(self) -> tuple[str, str | None]:
+        """What the configured address is, and whose: only "user" and "subAccount" can be traded."""
+        answer = self._mine("role", "userRole", 60)
+        with parse.reading("role"):
+            return private.read_role(answer.body)
+
+    def agents(self) -> tuple[private.Agent, ...]:
+        """The account's named agents, with when they expire."""
+        answer = self._mine("agents", "extraAgents", 20)
+        with parse.reading("agents"):
+            return private.read_agents(answer.body)
 
     def order(self, query: Query) -> OrderRecord:
         source = f"order:{query.cloid}"

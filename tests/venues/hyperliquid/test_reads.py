@@ -469,6 +469,26 @@ def test_leverage_and_budget() -> None:
     assert account.read_budget(encoded({**left, "nRequestsUsed": 9999999})) == 0
 
 
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"role": "user"}, ("user", None)),
+        ({"role": "agent", "data": {"user": ME.upper()}}, ("agent", ME)),
+        ({"role": "subAccount", "data": {"master": ME}}, ("subAccount", ME)),
+        ({"role": "missing"}, ("missing", None)),
+    ],
+)
+def test_roles(body: Any, expected: tuple[str, str | None]) -> None:
+    assert venue_of(FakeTransport({"userRole": body})).role() == expected
+
+
+def test_agents() -> None:
+    rows = [{"address": ME, "name": "bot1", "validUntil": 1_790_352_000_000},
+            {"address": OTHER, "name": "bot2", "validUntil": None}]  # fmt: skip
+    first, second = venue_of(FakeTransport({"extraAgents": rows})).agents()
+    assert (first.name, first.validUntil, second.validUntil) == ("bot1", 1_790_352_000_000, None)
+
+
 # --- the venue: paging, clock, failures ----------------------------------------------------------
 
 
