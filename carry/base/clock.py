@@ -5,9 +5,9 @@ nonces; `venue` is the venue's clock as far as its stamps prove it.
 """
 
 import hashlib
-import http.client
 import json
 import os
+import socket
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
@@ -120,9 +120,14 @@ class LockstepClock:
     def __init__(self, url: str, session: str) -> None:
         parts = urlsplit(url)
         self._host, self._port = parts.hostname or "127.0.0.1", parts.port or 80
-        self._path = parts.path.rstrip("/") + "/lockstep"
+        path = parts.path.rstrip("/") + "/lockstep"
+        self._head = (
+            f"POST {path} HTTP/1.1\r\nHost: {self._host}:{self._port}\r\n"
+            "Content-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+        ).encode()
         self._session = session
-        self._connection: http.client.HTTPConnection | None = None
+        self._socket: socket.socket | None = None
+        self._moved = True  # time passed since the stream was last known to be drained
         self._now_ms = 0
         self._ask({"type": "now"}, 0)
 
@@ -145,6 +150,7 @@ class LockstepClock:
         """Take the exchange's time from the headers (lower-case names) of any of its replies."""
         at_ms = headers.get(TIME_HEADER)
         if at_ms is not None:
+            self._moved = True
             self._now_ms = max(self._now_ms, int(at_ms))
 
     def journal_id(self, account: str) -> int:
@@ -153,7 +159,8 @@ class LockstepClock:
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
 
     def sync(self, venue: Streaming) -> None:
-        self._drained(venue, self._ask({"type": "now"}, 0))
+        if self._moved:
+            self._drained(venue, self._ask({"type": "now"}, 0))
 
     def wait(self, venue: Streaming, ms: int) -> bool:
         end_ms = self._now_ms + ms
@@ -161,13 +168,9 @@ class LockstepClock:
         self._drained(venue, reply)
         return self._now_ms < end_ms
 
-    def pass_ms(self, venue: Streaming, ms: int) -> None:
-        """Let `ms` pass whatever happens: the shortest distance of two ticks."""
-        reply = self._ask({"type": "wait", "ms": ms, "wake": False, "session": self._session}, ms)
-        self._drained(venue, reply)
-
     def _drained(self, venue: Streaming, reply: dict[str, Any]) -> None:
         """Return when the reader thread holds every frame the exchange says it wrote."""
+        self._moved = False
         frames = reply["streams"].get(self._session)
         if frames is None:
             # Not connected. When the reader notices is this machine's business; wait until it has.
@@ -185,26 +188,20 @@ class LockstepClock:
             time.sleep(0.0001)
 
     def _ask(self, body: dict[str, Any], ms: int) -> dict[str, Any]:
-        text = json.dumps(body)
+        content = json.dumps(body).encode()
         for attempt in (1, 2):
             try:
-                if self._connection is None:
-                    self._connection = http.client.HTTPConnection(
-                        self._host, self._port, timeout=RUN_S_MAX + ms / 1000
-                    )
-                headers = {"Content-Type": "application/json"}
-                self._connection.request("POST", self._path, text, headers)
-                answer = self._connection.getresponse()
-                content = answer.read()
-                if answer.status != 200:
-                    raise ClockFailed(f"POST {self._path} says {answer.status}: {content[:200]!r}")
-                reply: dict[str, Any] = json.loads(content)
+                if self._socket is None:
+                    self._socket = socket.create_connection((self._host, self._port), RUN_S_MAX)
+                    self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                self._socket.settimeout(RUN_S_MAX + ms / 1000)
+                reply: dict[str, Any] = json.loads(_post(self._socket, self._head, content))
                 self._now_ms = max(self._now_ms, int(reply["time"]))
                 return reply
-            except (OSError, http.client.HTTPException) as error:
-                if self._connection is not None:
-                    self._connection.close()
-                self._connection = None
+            except OSError as error:
+                if self._socket is not None:
+                    self._socket.close()
+                self._socket = None
                 # An idle connection may have been closed under us; a second failure is real.
                 if attempt == 2:
                     raise ClockFailed(
@@ -212,3 +209,28 @@ class LockstepClock:
                         f"answer ({error}); start it, or run `carry run` to start one"
                     ) from error
         raise AssertionError("unreachable")
+
+
+def _post(sock: socket.socket, head: bytes, content: bytes) -> bytes:
+    """One POST in one packet. Raises OSError, also for what is no reply of the exchange.
+
+    Twice in every tick of a run as fast as it can: a general HTTP client takes most of that time.
+    """
+    sock.sendall(head % len(content) + content)
+    text = b""
+    while (end := text.find(b"\r\n\r\n")) < 0:
+        more = sock.recv(65_536)
+        if not more:
+            raise ConnectionError("the connection was closed")
+        text += more
+    status, *fields = text[:end].split(b"\r\n")
+    lengths = [f.split(b":", 1)[1] for f in fields if f.lower().startswith(b"content-length:")]
+    if b" 200" not in status[:16] or not lengths:
+        raise ConnectionError(f"it says {status[:80]!r}")
+    length = end + 4 + int(lengths[0])
+    while len(text) < length:
+        more = sock.recv(65_536)
+        if not more:
+            raise ConnectionError("the reply broke off")
+        text += more
+    return text[end + 4 : length]

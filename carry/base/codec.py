@@ -37,6 +37,16 @@ _FROM_JSON = msgspec.json.Decoder()
 _PLAIN = (str, int, bool, type(None))
 
 
+UNREADABLE: Final = (
+    msgspec.MsgspecError,
+    KeyError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    ArithmeticError,
+)
+
+
 class Undecodable(Exception):
     """A document that does not fit its type: another schema, or a damaged file."""
 
@@ -75,7 +85,7 @@ class Codec(Generic[T]):
             if schema != SCHEMA:
                 document = migrate(schema, document)
             return typing.cast(T, self._decode(document))
-        except (msgspec.MsgspecError, KeyError, TypeError, ValueError, ArithmeticError) as error:
+        except UNREADABLE as error:
             raise Undecodable(f"{type(error).__name__}: {error}") from error
 
 

@@ -87,10 +87,11 @@ def _read_private(path: Path, systemd: bool = False) -> str:
         if path.is_symlink():
             raise SecretRefused(f"{path} is a symbolic link: name the file itself") from None
         raise SecretRefused(f"{path}: {error.strerror}") from None
+    if not stat.S_ISREG(os.fstat(found).st_mode):
+        os.close(found)
+        raise SecretRefused(f"{path} is not a plain file")
     with os.fdopen(found, "rb") as file:
         info = os.fstat(file.fileno())
-        if not stat.S_ISREG(info.st_mode):
-            raise SecretRefused(f"{path} is not a plain file")
         # systemd hands credentials out read-only, owned by root or the unit's user.
         if not systemd and info.st_uid != os.geteuid():
             raise SecretRefused(f"{path} belongs to user {info.st_uid}, not to you: chown it")
@@ -159,7 +160,7 @@ def check_agent(key: Secret, account: str) -> str:
 
 # --- the second net: text that leaves the process -----------------------------------------------
 
-_TELEGRAM_TOKEN = re.compile(r"\b\d{6,}:[\w-]{35}\b")
+_TELEGRAM_TOKEN = re.compile(r"(?<!\d)\d{6,}:[\w-]{35}(?![\w-])")
 _KEY_NEAR_WORD = re.compile(
     r"(?i)((?:key|secret|private|mnemonic|passphrase|password|seed|token|priv)\w*"
     r"[\"'\]\)]*\s*(?:is|=|:|,)?\s*[\"'\(\[b]*)(?:0x)?[0-9a-f]{64}\b"

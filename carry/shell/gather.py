@@ -3,6 +3,7 @@
 A read that fails is a gap, never a value (P5). What the stream lost is swept at once by REST.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Final
@@ -79,13 +80,14 @@ SWEEP: Final = ("positions", "balances", "orders", "fills")  # what a gap of the
 MOMENT: Final = ("positions", "balances", "fills", "receipts", "transfers")
 
 
-def names(poll: Poll, coins: Sequence[str]) -> tuple[str, ...]:
-    """The reads of a row: "positions", "leverage:HYPE", "book:HYPE:spot"."""
+@functools.cache
+def names(poll: Poll, coins: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """The reads of a row with their coin: "positions", "leverage:HYPE", "book:HYPE:spot"."""
     if poll.per == "account":
-        return (poll.name,)
+        return ((poll.name, ""),)
     if poll.per == "coin":
-        return tuple(f"{poll.name}:{coin}" for coin in coins)
-    return tuple(f"{poll.name}:{coin}:{leg.value}" for coin in coins for leg in Leg)
+        return tuple((f"{poll.name}:{coin}", coin) for coin in coins)
+    return tuple((f"{poll.name}:{coin}:{leg.value}", coin) for coin in coins for leg in Leg)
 
 
 def tempo(state: State, coin: str | None = None) -> str:
@@ -110,6 +112,7 @@ def weight_per_min(coins: int, at: str) -> Decimal:
     return total
 
 
+@functools.cache
 def stretch(coins: int, at: str) -> Decimal:
     """By how much to lengthen the periods so that many markets stay within the weight (>= 1)."""
     if at == "working":
@@ -189,12 +192,12 @@ class Gatherer:
         if any(name.split(":")[0] != "book" for name in self._lost):
             wanted.update(SWEEP)
         self._lost.clear()
-        factor = {at: stretch(len(coins), at) for at in ("idle", "hedged", "working")}
+        tempos = {"": tempo(state), **{coin: tempo(state, coin) for coin in coins}}
         for poll in PLAN:
-            for name in names(poll, coins):
-                at = tempo(state, name.split(":")[1] if ":" in name else None)
-                last_ms = self._read_ms.get(name)
-                if last_ms is None or now_ms - last_ms >= int(period_ms(poll, at) * factor[at]):
+            for name, coin in names(poll, coins):
+                at, last_ms = tempos[coin], self._read_ms.get(name)
+                wait_ms = int(period_ms(poll, at) * stretch(len(coins), at))
+                if last_ms is None or now_ms - last_ms >= wait_ms:
                     wanted.add(name)
         if wanted & {"receipts", "transfers"}:
             wanted.update(MOMENT)

@@ -1,4 +1,4 @@
-"""A carry's life through the real processes: bot, exchange, HTTP, websocket, signatures, journal."""
+"""A carry's life in the real processes: bot, exchange, HTTP, websocket, signatures, journal."""
 
 import json
 import signal
@@ -34,7 +34,10 @@ def test_enters_hedges_earns_and_stops(folder: Any) -> None:
     status = folder.wait(paid)
     said = folder.stop(process)
     assert "nobody" not in said
-    status = folder.status()
+    done = folder.carry("status", "--json")
+    assert done.returncode == 0, done.stderr
+    status = json.loads(done.stdout)
+    assert status == json.loads(json.dumps(folder.status()))
     assert not status["markets"][0]["naked"]
     assert Decimal(status["pnl"]["residual_usd"]) == 0
     assert status["intents_open"] == []
@@ -82,7 +85,7 @@ def test_the_same_carry_resumes_and_flattens(folder: Any) -> None:
 
 
 def test_a_lost_journal_makes_it_foreign(folder: Any) -> None:
-    """What no journal explains is shown, not touched, and the process ends with 3; adopt takes it."""
+    """What no journal explains is shown, not touched, and the run ends with 3; adopt takes it."""
     folder.stop(_after(folder, folder.start("run"), hedged))
     before = folder.held()
     for file in folder.journal.parent.glob("carry.db*"):
@@ -102,7 +105,7 @@ def test_a_lost_journal_makes_it_foreign(folder: Any) -> None:
 
 
 def test_killed_while_entering(folder: Any) -> None:
-    """SIGKILL at any moment: the next start settles what was in flight and nothing is bought twice."""
+    """SIGKILL at any moment: the next start settles what was in flight, nothing is bought twice."""
     process = folder.start("run")
     folder.wait(lambda status: status["seq"] >= 4)
     process.send_signal(signal.SIGKILL)
