@@ -71,7 +71,7 @@ class Actions:
             return self._l1(action, kind, nonce, body)
         except Denied as denied:
             return {"status": "err", "response": str(denied)}
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise Malformed from error
 
     # Who.

@@ -58,6 +58,9 @@ class Connection:
         if self._ws is not None:
             self._receive_ws(data)
             return
+        if not data:
+            self.closed = True
+            return
         try:
             self._http.receive_data(data)
             self._pump_http()

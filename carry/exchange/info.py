@@ -91,7 +91,7 @@ class Info(Reads):
             raise BadRequest
         try:
             data = handler(query)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise BadRequest from error
         assert isinstance(kind, str), kind
         weight = 2 if kind in WEIGHT_2 else 60 if kind in WEIGHT_60 else 20

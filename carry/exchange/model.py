@@ -200,7 +200,7 @@ class Exchange:
             return 429, b"null"
         try:
             decoded = msgspec.json.decode(body)
-        except (msgspec.DecodeError, UnicodeError):
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
             return 422, BAD_BODY
         if path == "/info":
             try:

@@ -105,7 +105,7 @@ class Streams:
         """One text frame from a client. Bad ones are answered on the error channel."""
         try:
             message = msgspec.json.decode(text)
-        except (msgspec.DecodeError, UnicodeError):
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
             message = None
         if not isinstance(message, dict):
             self._error(session, f"Error parsing JSON into valid websocket request: {text}")
@@ -170,14 +170,21 @@ class Streams:
             asset = self.ex.by_coin.get(str(request.get("coin")))
             if asset is None or asset.base not in self.ex.coins:
                 return None
+            if kind == "activeAssetData" and asset.is_spot:
+                return None
         elif kind != "allMids" and kind not in USER_TYPES:
             return None
         if kind in USER_TYPES:
             user = str(request.get("user", "")).lower()
             if not self.ex.is_address(user):
                 return None
-        if kind == "candle" and request.get("interval") not in self.ex.info.intervals:
+        if kind == "candle" and str(request.get("interval")) not in self.ex.info.intervals:
             return None
+        if kind == "l2Book" and asset is not None:
+            try:
+                self.ex.info.book(asset, request)
+            except (TypeError, ValueError):
+                return None
         period = PERIOD_MS.get(kind)
         if kind == "l2Book" and request.get("fast") is True:
             period = FAST_BOOK_MS
