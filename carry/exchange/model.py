@@ -24,7 +24,7 @@ from .paths import HOUR_MS, Market
 from .quotes import Quotes
 from .settle import TIERS, House
 from .streams import Session, Streams
-from .text import ZERO, units
+from .text import ZERO, units, wire
 
 STEP_MS = 3_000
 """The quotes' grid: the venue's oracle and mark move about every 3 s."""
@@ -134,7 +134,7 @@ class Exchange:
         if usdc:
             row = {
                 "time": self.now, "hash": self.block_hash(),
-                "delta": {"type": "deposit", "usdc": str(usdc)},
+                "delta": {"type": "deposit", "usdc": wire(usdc)},
             }
             account.transfers.append(row)
         self.changed = True
