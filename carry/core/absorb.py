@@ -22,7 +22,7 @@ from .intents import (
 )
 from .num import ZERO, show
 from .policy import INTERVAL_MS
-from .reconcile import FLOOR_AT_MS, holds, pruned, reconcile
+from .reconcile import FLOOR_AT_MS, holds, pruned, reconcile, slow_floor
 from .state import Carry, Leverage, Seen, State
 from .types import Leg
 
@@ -319,7 +319,8 @@ def _receipts(state: State, read: seen.ReceiptsRead) -> tuple[State, Said]:
             state, more = book_receipt(state, receipt)
             said += more
     account = attrs.evolve(state.account, receipts_ms=read.issued_ms)
-    return attrs.evolve(state, account=account), said
+    floor = slow_floor(state, state.receipts_floor_at_ms, read.since_ms)
+    return attrs.evolve(state, account=account, receipts_floor_at_ms=floor), said
 
 
 def _transfers(state: State, read: seen.TransfersRead) -> tuple[State, Said]:
@@ -338,4 +339,5 @@ def _transfers(state: State, read: seen.TransfersRead) -> tuple[State, Said]:
         fields = {"usd": show(transfer.usd), "kind": transfer.kind, "moved_at_ms": str(transfer.at_ms)}
         said += (Note(event="transfer", coin=None, fields=fields),)
     account = attrs.evolve(account, transfers_ms=read.issued_ms)
-    return attrs.evolve(state, account=account, seen=known), said
+    floor = slow_floor(state, state.transfers_floor_at_ms, read.since_ms)
+    return attrs.evolve(state, account=account, seen=known, transfers_floor_at_ms=floor), said

@@ -12,7 +12,7 @@ import attrs
 from . import ledger, risk
 from .actions import Action, Alert, Cancel, CancelForeign, Note, Place, SetLeverage
 from .intents import cloid_of, put, set_carry
-from .num import BPS, ONE, ZERO, floor_to, show
+from .num import BPS, ONE, ZERO, ceil_to, floor_to, show
 from .phases import Decision, View
 from .risk import Mode
 from .state import Carry, Exit, HedgeOk, Intent, Kind, Open, Repair, Sent, State
@@ -150,7 +150,11 @@ def _buy(state: State, carry: Carry, look: View, target: Decimal) -> Draft | Non
 
 
 def _sell(state: State, carry: Carry, look: View, wanted: Decimal, why: str) -> Draft | None:
-    """A slice of spot out: the rest after it is nothing or at least twice the minimum."""
+    """A slice of spot out: the rest after it is nothing or at least twice the minimum.
+
+    A rest that would be less is made up from this slice, so that no more than a slice is naked;
+    only what cannot be cut in two orders goes out whole.
+    """
     assert carry.market is not None
     spot = carry.market.spot
     terms = _terms(state, carry, Leg.SPOT, Side.SELL, _rung(carry, Leg.SPOT), Tif.IOC)
@@ -160,7 +164,8 @@ def _sell(state: State, carry: Carry, look: View, wanted: Decimal, why: str) -> 
     held = floor_to(min(look.spot, _sellable_balance(state, carry)), spot.lot)
     sz = min(held, floor_to(wanted, spot.lot), floor_to(state.policy.risk.slice_usd / px, spot.lot))
     if why == "exit" and ZERO < (held - sz) * px < 2 * spot.min_notional:
-        sz = held
+        less = held - ceil_to(2 * spot.min_notional / px, spot.lot)
+        sz = less if less * px >= 2 * spot.min_notional else held
     if not sz or sz * px < spot.min_notional:
         return None
     return Draft(leg=Leg.SPOT, side=Side.SELL, sz=sz, px=px, tif=tif, why=why)

@@ -20,24 +20,28 @@ Said = tuple[Action, ...]
 
 
 def pruned(state: State) -> State:
-    """Forget the keys below the floors, and raise the slow floors with time."""
-    now_at_ms = state.account.fills_at_ms
-    slow = now_at_ms - SLOW_FLOOR_AT_MS
+    """Forget the keys below the floors: complete reads have booked everything older."""
     floors: Mapping[str, int] = {
-        "funding": max(state.receipts_floor_at_ms, slow),
-        "transfer": max(state.transfers_floor_at_ms, slow),
+        "funding": state.receipts_floor_at_ms,
+        "transfer": state.transfers_floor_at_ms,
     }
     kept = {
         key: at_ms
         for key, at_ms in state.seen.items()
         if at_ms >= floors.get(key.split(":", 1)[0], state.fills_floor_at_ms)
     }
-    return attrs.evolve(
-        state,
-        seen=kept,
-        receipts_floor_at_ms=floors["funding"],
-        transfers_floor_at_ms=floors["transfer"],
-    )
+    return attrs.evolve(state, seen=kept)
+
+
+def slow_floor(state: State, floor_at_ms: int, since_ms: int) -> int:
+    """The floor of payments or transfers after a read of them from `since_ms` on was booked.
+
+    Only such a read may raise it: what was paid while nobody looked is older than any clock's
+    floor, and belongs to the books all the same.
+    """
+    if since_ms > floor_at_ms:
+        return floor_at_ms
+    return max(floor_at_ms, state.account.fills_at_ms - SLOW_FLOOR_AT_MS)
 
 
 def holds(state: State, carry: Carry) -> bool:
