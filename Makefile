@@ -2,11 +2,12 @@
 # More words for pytest: `make test ARGS="-k funding"`.
 venv := bash .ci/venv.sh .venv-test requirements-test.lock && .venv-test/bin/
 
-.PHONY: test lint coverage golden scenario-audit storm bench config-docs lock
+.PHONY: test lint coverage golden scenario-audit storm bench recorded config-docs lock
 
 test:           ; $(venv)python -m pytest -n auto $(ARGS)
 lint:           ; $(venv)ruff check --output-format concise .; ruff=$$?; .venv-test/bin/mypy && exit $$ruff
 coverage:       ; $(venv)coverage run --source carry/core -m pytest tests/core tests/scenarios $(ARGS) && .venv-test/bin/coverage report --fail-under 100
+recorded:       ; bash .ci/venv.sh .venv-test requirements-test.lock && env CARRY_RECORDED_HOURS=720 .venv-test/bin/python -m pytest tests/e2e/test_recorded.py -s -k real $(ARGS)
 golden:         ; $(venv)python -m pytest tests/scenarios --update-golden $(ARGS); git diff --stat -- tests/scenarios
 scenario-audit: ; $(venv)python -m tests.scenarios.audit $(ARGS)
 storm:          ; $(venv)carry storm $(ARGS)

@@ -1,5 +1,6 @@
 """`carry run`."""
 
+import sys
 from pathlib import Path
 
 import click
@@ -44,7 +45,8 @@ def run(
         once=once,
         dry_run=dry_run,
     )
-    result = bot.run(where, manner)
+    # In the background nobody reads the console: the log file has the same, and rotates.
+    result = bot.run(where, manner, console=once or sys.stdout.isatty())
     if once:
         for one in report(0, result.state)["gates"]:
             click.echo(shown(one))

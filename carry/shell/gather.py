@@ -26,6 +26,7 @@ from carry.core.venue import Capabilities
 from carry.venues.base import Clock, ReadFailed, Venue
 
 READ_MS_MAX: Final = 10_000  # all reads of one tick
+URGENT_MS: Final = 3_000  # ticks that follow a fill go without reads for this long
 WEIGHT_PER_MIN_MAX: Final = 280  # below 300, with room for surcharges by rows
 OVERLAP_MS: Final = 300_000  # histories are read again this far back
 FIRST_BACK_MS: Final = 600_000  # how far back a new journal looks for fills
@@ -140,6 +141,7 @@ class Gatherer:
 
     def __init__(self, venue: Venue, clock: Clock) -> None:
         self._venue, self._clock = venue, clock
+        self._looked_ms = 0
         self._read_ms: dict[str, int] = {}
         self._failed: dict[str, tuple[int, int]] = {}  # name: (times in a row, when last)
         self._lost: dict[str, bool] = {}  # channels of the stream that missed something
@@ -152,7 +154,7 @@ class Gatherer:
         reads: list[Read] = []
         # The first tick reads nothing: the fence of what was in flight goes out before all else,
         # and what is read from then on is newer than the start.
-        if not wishes.restarted:
+        if not wishes.restarted and not self._may_skip(wishes):
             due = self._due(state)
             seen, reads, failed = self._read_all(due, state)
             gaps += failed
@@ -178,6 +180,18 @@ class Gatherer:
             faults=wishes.faults,
             gaps=tuple(dict.fromkeys(gaps)),
         )
+
+    def _may_skip(self, wishes: Wishes) -> bool:
+        """Whether this tick goes without reads: one that follows a fill decides at once.
+
+        What the stream and the outcomes say is enough for a hedge; the reads come with the next
+        tick, and never later than URGENT_MS after the last ones.
+        """
+        now_ms = self._clock.mono_ms()
+        if wishes.cause == "urgent" and not self._lost and now_ms - self._looked_ms < URGENT_MS:
+            return True
+        self._looked_ms = now_ms
+        return False
 
     def _drain(self) -> tuple[list[Event], list[str]]:
         events, gaps = self._venue.stream.drain()

@@ -29,6 +29,7 @@ from .logs import EventLog
 from .say import noteworthy, render
 
 HOUR_MS: Final = 3_600_000
+WORKING_MS: Final = 1_000  # the longest wait while something is open
 CRASHES_MAX: Final = 2  # within the hour: the second one ends the process
 NOT_DECISIVE: Final = (NotSent, CancelUnanswered, FenceUnanswered)
 
@@ -232,8 +233,14 @@ class Bot:
         return False
 
     def _wait(self, began_ms: int) -> bool:
-        """Until something of ours happens or the interval is over; never two ticks too close."""
-        woken = self.clock.wait(self.venue, self.manner.interval_ms)
+        """Until something of ours happens or the interval is over; never two ticks too close.
+
+        With an order open or a hedge amiss the next look comes soon, however long the interval.
+        """
+        state, ms = self.state, self.manner.interval_ms
+        if state.intents or any(carry.repair for carry in state.carries.values()):
+            ms = min(ms, WORKING_MS)
+        woken = self.clock.wait(self.venue, ms)
         left_ms = began_ms + self.manner.min_tick_ms - self.clock.mono_ms()
         if woken and left_ms > 0:
             self.clock.wait(self.venue, left_ms)

@@ -1,6 +1,7 @@
 """The real processes: `carry run` against the `carry exchange` it starts, in its own folder."""
 
 import contextlib
+import http.client
 import json
 import os
 import signal
@@ -112,8 +113,13 @@ class Folder:
         body = json.dumps({"type": kind, "user": play_account(), **more}).encode()
         request = urllib.request.Request(self.exchange()["url"] + "/info", body)
         request.add_header("Content-Type", "application/json")
-        with urllib.request.urlopen(request, timeout=10) as reply:
-            return json.load(reply)
+        for _ in range(50):  # an exchange that loses replies loses these too
+            with (
+                contextlib.suppress(http.client.RemoteDisconnected),
+                urllib.request.urlopen(request, timeout=10) as reply,
+            ):
+                return json.load(reply)
+        raise AssertionError(f"no reply to {kind}")
 
     def held(self, coin: str = "HYPE") -> tuple[str, str]:
         """(spot, perp) of a coin by the venue's own word."""

@@ -37,6 +37,10 @@ _BEGINNINGS: Sequence[tuple[str, str]] = (
     ("Too many cumulative requests sent", "budget"),
     ("Action already expired", "expired"),
     (NONCE_TOO_LOW, "nonce"),
+    # Not a refusal of the order: our bytes leave once, so a proxy may have delivered them twice and
+    # the first copy may have executed, or another program signs with our key. The core decides it
+    # from the records, and counts the second.
+    (DUPLICATE_NONCE, "nonce"),
     ("User or API Wallet ", "identity"),
     ("Must deposit before performing actions", "identity"),
     ("Unable to recover signer", "identity"),
@@ -64,11 +68,7 @@ def plain(text: str) -> str:
 
 
 def code_of(text: str) -> str | None:
-    """Our code of a refusal; None when the sentence is not a known one.
-
-    "duplicate nonce" is missing on purpose: our bytes are sent once, so when the venue has seen
-    their nonce before, a proxy may have delivered them twice and the first may have executed.
-    """
+    """Our code of a refusal; None when the sentence is not a known one."""
     sentence = plain(text)
     for beginning, code in _BEGINNINGS:
         if sentence.startswith(beginning):
