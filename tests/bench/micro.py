@@ -67,6 +67,10 @@ def signing() -> dict[str, dict[str, object]]:
         n = next(nonce)
         return signer.sign(ACTION, n, n + 10_000)
 
+    def envelope() -> object:
+        n = next(nonce)
+        return signer.envelope(ACTION, n, n + 10_000)
+
     def sdk() -> object:
         n = next(nonce)
         return sign_l1_action(wallet, ACTION, None, n, n + 10_000, True)
@@ -87,6 +91,7 @@ def signing() -> dict[str, dict[str, object]]:
             float(str(mine["ours"])), float(native.stdout), "us", 30
         ),
         "sign order / SDK with coincurve": mine,
+        "request read back and recovered / SDK with coincurve": beside(envelope, sdk),
         "sign order / libsecp256k1 + 3 keccaks": beside(ours, floor),
     }
 
