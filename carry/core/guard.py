@@ -8,7 +8,7 @@ of ours: the loop writes a crash row, drops what adds risk, and goes on in REDUC
 from collections.abc import Sequence
 from decimal import Decimal
 
-from . import ledger, risk
+from . import risk
 from .actions import Action, Cancel, CancelForeign, Fence, Place, SetLeverage
 from .num import ONE, ZERO
 from .risk import Mode
@@ -105,11 +105,9 @@ def _place(state: State, place: Place) -> None:
     else:
         _must(risk.mode(state) is Mode.NORMAL, "risk is added in NORMAL only", place)
         _must(not state.any_unknown, "no risk while an outcome is unknown", place)
-        px = ledger.price(carry, Leg.SPOT) or place.px
-        caps = state.policy.risk
-        _must(place.sz * place.px <= caps.slice_usd, "within a slice", place)
-        _must((spot + place.sz) * px <= caps.per_symbol_notional_cap, "market cap", place)
-        _must(risk.portfolio_usd(state) <= caps.portfolio_notional_cap, "portfolio cap", place)
+        _must(place.sz * place.px <= state.policy.risk.slice_usd, "within a slice", place)
+        # The state after the tick holds this order as an intent, so the room counts it.
+        _must(risk.room_usd(state, carry) >= 0, "within the caps", place)
 
 
 def _must_hedge(state: State, market: Market, place: Place, spot: Decimal, perp: Decimal) -> None:

@@ -142,8 +142,11 @@ def _buy(state: State, carry: Carry, look: View, target: Decimal) -> Draft | Non
     if terms is None or terms[1] is Tif.ALO:
         return None
     px, lot = terms[0], carry.market.lot
-    room = state.policy.risk.slice_usd - max(ZERO, look.delta) * look.px
-    sz = floor_to(min(target - look.spot, room / px), lot)
+    # Caps are held against the price of now: one that rose since the entry leaves less room.
+    worth = max(px, ledger.price(carry, Leg.SPOT) or px)
+    naked = max(ZERO, look.delta) * look.px
+    room = min(state.policy.risk.slice_usd - naked, risk.room_usd(state, carry))
+    sz = floor_to(min(target - look.spot, max(ZERO, room) / worth), lot)
     if sz * px < carry.market.min_notional * Decimal("1.1"):
         return None
     return Draft(leg=Leg.SPOT, side=Side.BUY, sz=sz, px=px, tif=Tif.IOC, why="enter", adds=True)

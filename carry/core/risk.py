@@ -13,7 +13,7 @@ from .num import BPS, ONE, ZERO, floor_to, show
 from .policy import Policy
 from .reconcile import reconciled
 from .state import Carry, Enter, Gate, Idle, State
-from .types import Book, Leg, Market
+from .types import Book, Leg, Market, Side
 
 PRINTS_MIN = 24  # settled hours below which a forecast is not believed
 MINUTE_MS = 60_000
@@ -87,6 +87,27 @@ def exposure_usd(state: State, carry: Carry) -> Decimal:
 def portfolio_usd(state: State) -> Decimal:
     """Exposure of all markets, USD."""
     return sum((exposure_usd(state, c) for c in state.carries.values()), ZERO)
+
+
+def committed_usd(state: State, carry: Carry) -> Decimal:
+    """What a market holds at most once every open order filled, USD at today's price."""
+    px = ledger.price(carry, Leg.SPOT)
+    if px is None:
+        return ZERO
+    spot = state.position(carry, Leg.SPOT)
+    for intent in state.of(carry.coin, Leg.SPOT):
+        spot += intent.left_sz if intent.side is Side.BUY else ZERO
+    return max(spot, -state.position(carry, Leg.PERP)) * px
+
+
+def room_usd(state: State, carry: Carry) -> Decimal:
+    """What a market may still add under its cap and the portfolio's, USD; may be below 0."""
+    caps = state.policy.risk
+    everything = sum((committed_usd(state, c) for c in state.carries.values()), ZERO)
+    return min(
+        caps.per_symbol_notional_cap - committed_usd(state, carry),
+        caps.portfolio_notional_cap - everything,
+    )
 
 
 def entry_size(state: State, carry: Carry, market: Market, ask_px: Decimal) -> Decimal:
