@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from carry.shell import places
-from carry.shell.database import JournalRefused
+from carry.shell.database import NoJournal
 from carry.shell.reader import Reader
 from carry.shell.status import report
 
@@ -25,8 +25,8 @@ def _report(config: Path | None, state_db: str | None) -> dict[str, Any]:
     finally:
         reader.close()
     if known is None:
-        raise JournalRefused(f"{found.journal}: no tick was committed yet; the bot is starting")
-    return report(*known)
+        raise NoJournal(f"{found.journal}: no tick was committed yet; the bot is starting")
+    return {**report(*known), "age_s": found.age_s()}
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
@@ -56,7 +56,8 @@ def _status_text(found: dict[str, Any]) -> str:
     head = ("coin", "phase", "spot", "perp", "delta $", "funding", "net bps", "why")
     pnl = found["pnl"]
     lines = [
-        f"{found['mode']}  tick {found['seq']}  {_date(found['now_ms'])}",
+        f"{found['mode']}  tick {found['seq']}  {_date(found['now_ms'])}  "
+        f"written {found['age_s']} s ago",
         _table(head, markets),
         f"net ${pnl['net_usd']}: funding {pnl['funding_usd']} - fees {pnl['fees_usd']} "
         f"+ basis {pnl['basis_usd']} + slippage {pnl['slippage_usd']} + external "

@@ -99,11 +99,12 @@ def _told(error: Exception) -> int:
     from carry.shell.bot import Refused
     from carry.shell.commands import Refused as CommandRefused
     from carry.shell.config_file import ConfigError
-    from carry.shell.database import JournalRefused
+    from carry.shell.database import JournalRefused, NoJournal
     from carry.shell.embedded import ExchangeFailed
     from carry.shell.journal import JournalFailed
     from carry.shell.lock import Locked
     from carry.shell.loop import CrashedTwice
+    from carry.shell.places import MemoryRefused
 
     codes: dict[type[Exception], int] = {
         ConfigError: 2,
@@ -111,7 +112,9 @@ def _told(error: Exception) -> int:
         SecretRefused: 3,
         Refused: 3,
         Locked: 3,
+        MemoryRefused: 3,
         JournalRefused: 3,
+        NoJournal: 1,
         JournalFailed: 1,
         ClockFailed: 1,
         CrashedTwice: 1,

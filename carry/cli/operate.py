@@ -2,6 +2,7 @@
 
 import getpass
 import json
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,15 @@ from carry.shell.reader import Reader, give
 from .where import where
 
 NOW_MS_MAX = 180_000  # `--now` without a bot: by the venue's clock
+
+
+sure = click.option("--yes", is_flag=True, help="Do not ask again.")
+
+
+def _really(question: str, yes: bool) -> None:
+    """What adds risk asks a person again; a script knows what it does."""
+    if not yes and sys.stdin.isatty():
+        click.confirm(question, abort=True)
 
 
 def _ask(what: str, config: Path | None, state_db: str | None, **args: Any) -> places.Places:
@@ -41,8 +51,10 @@ def pause(config: Path | None, state_db: str | None) -> None:
 @click.command()
 @where
 @click.option("--ack", metavar="LATCH", default="pause", show_default=True, help="Which latch.")
-def resume(config: Path | None, state_db: str | None, ack: str) -> None:
+@sure
+def resume(config: Path | None, state_db: str | None, ack: str, yes: bool) -> None:
     """Clear a latch by its name. `carry status` names those that are set."""
+    _really(f"Clear the latch {ack}? What it stopped may begin again", yes)
     _ask("resume", config, state_db, latch=ack)
     click.echo(f"the latch {ack} is cleared at the next tick; `carry status` shows what remains")
 
@@ -111,9 +123,11 @@ def _wait_flat(journal: str) -> int:
 @where
 @click.argument("coin")
 @click.argument("sz", metavar="SIZE")
-def adopt(config: Path | None, state_db: str | None, coin: str, sz: str) -> None:
+@sure
+def adopt(config: Path | None, state_db: str | None, coin: str, sz: str, yes: bool) -> None:
     """Take SIZE units of foreign COIN, and as much of its foreign short, into the carry."""
     size(sz)
+    _really(f"Adopt {sz} {coin}? The bot hedges it, and sells it when the carry ends", yes)
     _ask("adopt", config, state_db, coin=coin, sz=sz)
     click.echo(f"{sz} {coin} is adopted at the next tick (or start) of the bot")
 
@@ -122,7 +136,8 @@ def adopt(config: Path | None, state_db: str | None, coin: str, sz: str) -> None
 @where
 @click.argument("key")
 @click.argument("value")
-def set_(config: Path | None, state_db: str | None, key: str, value: str) -> None:
+@sure
+def set_(config: Path | None, state_db: str | None, key: str, value: str, yes: bool) -> None:
     """Change KEY (such as risk.slice_usd) to VALUE while the bot runs; `config` gives it back."""
     found = places.find(config, state_db, config_needed=False)
     reader = Reader(found.journal)
@@ -133,5 +148,6 @@ def set_(config: Path | None, state_db: str | None, key: str, value: str) -> Non
     if known is not None:
         policy = known[1].policy
         changed_policy(policy, found.policy or policy, key, value)
+    _really(f"Set {key} to {value}?", yes)
     _ask("set", config, state_db, key=key, value=value)
     click.echo(f"{key} is {value} from the next tick on, and after a restart; it is in the audit")

@@ -23,6 +23,10 @@ class JournalRefused(Exception):
     """The file cannot be used as it is. Names the file and the next step."""
 
 
+class NoJournal(JournalRefused):
+    """There is nothing to look at yet: no bot has run here."""
+
+
 def make_private(path: Path) -> None:
     """0600 in a folder that is 0700 when we make it: what it holds is nobody else's business."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

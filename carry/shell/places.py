@@ -1,16 +1,21 @@
 """Where a run's files are: the config, the journal, and what lies beside it."""
 
 import os
+import time
 from pathlib import Path
 
 import attrs
 
 from carry.core.policy import Policy
 
-from .config_file import MEMORY, ConfigError, load
+from .config_file import MEMORY, load
 from .wiring import Wiring
 
 CONFIG = Path("config.yaml")
+
+
+class MemoryRefused(Exception):
+    """A journal that forgets, on a network that does not."""
 
 
 @attrs.frozen(kw_only=True)
@@ -39,13 +44,23 @@ class Places:
         folder = self.journal_folder
         return folder.parent / "logs" if folder.name == "data" else folder / "logs"
 
+    def age_s(self) -> int | None:
+        """Seconds since the journal was last written, by the file; None without one."""
+        files = (Path(self.journal), Path(f"{self.journal}-wal"))
+        written = [file.stat().st_mtime for file in files if file.exists()]
+        return int(time.time() - max(written)) if written else None
+
     @property
     def exchange_state(self) -> Path:
         return self.journal_folder / "exchange.json"
 
 
 def find(config: Path | None, state_db: str | None, *, config_needed: bool) -> Places:
-    """Raises ConfigError. A config that is named must exist, the default one if it is needed."""
+    """A config that is named must exist, the default one only if it is needed.
+
+    Raises:
+        ConfigError, MemoryRefused.
+    """
     path = config if config is not None else CONFIG
     policy: Policy | None = None
     wiring: Wiring | None = None
@@ -59,7 +74,7 @@ def find(config: Path | None, state_db: str | None, *, config_needed: bool) -> P
     if named != MEMORY:
         named = str(Path(named).expanduser().absolute())
     if named == MEMORY and wiring is not None and not wiring.venue.embedded:
-        raise ConfigError(
+        raise MemoryRefused(
             "--state-db: :memory: would forget what is open when the bot ends, and the venue would "
             "not; name a file"
         )

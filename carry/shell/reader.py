@@ -13,6 +13,7 @@ from carry.core.state import SCHEMA, State
 from .database import (
     BUSY_MS,
     JournalRefused,
+    NoJournal,
     check,
     connect_to,
     has_tables,
@@ -43,7 +44,7 @@ class Reader:
 
     def __init__(self, path: str) -> None:
         if not Path(path).is_file():
-            raise JournalRefused(
+            raise NoJournal(
                 f"{path}: there is no journal. Start the bot with `carry run`, or name the journal "
                 "with --state-db"
             )
@@ -54,7 +55,7 @@ class Reader:
         self._db.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
         try:
             if not has_tables(self._db):
-                raise JournalRefused(f"{path}: the journal is empty; the bot has not started yet")
+                raise NoJournal(f"{path}: the journal is empty; the bot has not started yet")
             self.schema = int(self._one("SELECT value FROM meta WHERE key = 'schema'") or SCHEMA)
         except sqlite3.DatabaseError as error:
             raise unreadable(path, str(error)) from None
@@ -107,7 +108,7 @@ class Reader:
 def give(path: str, *, at_ms: int, who: str, what: str, args: str) -> int:
     """Put a command into the inbox of the journal at `path`; its number. The bot may run."""
     if not Path(path).is_file():
-        raise JournalRefused(
+        raise NoJournal(
             f"{path}: there is no journal, so nobody would read the command. Start the bot with "
             "`carry run`, or name the journal with --state-db"
         )
@@ -115,7 +116,7 @@ def give(path: str, *, at_ms: int, who: str, what: str, args: str) -> int:
     try:
         check(db, path, quick=False)
         if not has_tables(db):
-            raise JournalRefused(f"{path}: the journal is empty; the bot has not started yet")
+            raise NoJournal(f"{path}: the journal is empty; the bot has not started yet")
         with transaction(db):
             row = db.execute(
                 "INSERT INTO inbox (at_ms, who, what, args) VALUES (?,?,?,?)",
