@@ -22,7 +22,7 @@ from .intents import (
 )
 from .num import ZERO, show
 from .policy import INTERVAL_MS
-from .reconcile import FLOOR_AT_MS, holds, pruned, reconcile, slow_floor
+from .reconcile import FLOOR_AT_MS, holds, in_books, pruned, reconcile, slow_floor
 from .state import Carry, Leverage, Seen, State
 from .types import Leg
 
@@ -59,7 +59,7 @@ def _clock(state: State, obs: seen.Observations) -> State:
     carries = {
         coin: carry
         for coin, carry in state.carries.items()
-        if coin in policy.coins or holds(state, carry)
+        if coin in policy.coins or holds(state, carry) or in_books(carry)
     }
     for coin in policy.coins:
         carries.setdefault(coin, Carry(coin=coin))
@@ -110,8 +110,8 @@ def _event(state: State, event: seen.Event) -> tuple[State, Said]:
 
 def _book(state: State, event: seen.BookSeen) -> State:
     carry = state.carries.get(event.coin)
-    if carry is None:
-        return state
+    if carry is None or not ZERO < event.book.bid_px < event.book.ask_px:
+        return state  # a free, empty or crossed book prices nothing
     leg = event.leg.value
     new = Seen(event.book, event.seen_ms)
     last = carry.quotes.get(leg)
@@ -134,7 +134,7 @@ def _read(state: State, read: seen.Read) -> tuple[State, Said]:
         case seen.ContextsRead():
             for coin, context in read.contexts.items():
                 carry = state.carries.get(coin)
-                if carry is not None:
+                if carry is not None and min(context.mark_px, context.oracle_px) > 0:
                     carry = attrs.evolve(carry, context=context, context_ms=read.issued_ms)
                     state = set_carry(state, carry)
             return state, ()
@@ -254,8 +254,10 @@ def _positions(state: State, read: seen.PositionsRead) -> tuple[State, Said]:
     penniless = not read.positions and not read.raw_usd and not read.equity
     if believed and penniless and last.positions_ms:
         # The shape of a wrong address, a wrong mode, or a read that lost its body: five different
-        # faults answer "nothing". A liquidation leaves fills behind, and those are believed.
-        return state, (_implausible(state, "positions"),)
+        # faults answer "nothing". A liquidation leaves fills behind, and those are believed. One
+        # asked for before our own last fill only lags.
+        lags = read.issued_ms <= max(c.touched_ms.get("perp", -1) for c in state.carries.values())
+        return state, () if lags else (_implausible(state, "positions"),)
     account = attrs.evolve(
         last,
         positions=read.positions,
@@ -336,7 +338,11 @@ def _transfers(state: State, read: seen.TransfersRead) -> tuple[State, Said]:
             transfers_usd=account.transfers_usd + transfer.usd,
             moved_at_ms=max(account.moved_at_ms, transfer.at_ms),
         )
-        fields = {"usd": show(transfer.usd), "kind": transfer.kind, "moved_at_ms": str(transfer.at_ms)}
+        fields = {
+            "usd": show(transfer.usd),
+            "kind": transfer.kind,
+            "moved_at_ms": str(transfer.at_ms),
+        }
         said += (Note(event="transfer", coin=None, fields=fields),)
     account = attrs.evolve(account, transfers_ms=read.issued_ms)
     floor = slow_floor(state, state.transfers_floor_at_ms, read.since_ms)

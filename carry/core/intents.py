@@ -12,7 +12,20 @@ import attrs
 from . import observations as seen
 from .actions import Action, Alert, Fence, Note, Query
 from .num import show
-from .state import Carry, Ended, Intent, Kind, Latch, Open, Repair, Sent, State, Unknown, Witness
+from .state import (
+    Carry,
+    Ended,
+    Idle,
+    Intent,
+    Kind,
+    Latch,
+    Open,
+    Repair,
+    Sent,
+    State,
+    Unknown,
+    Witness,
+)
 from .types import Fill, Leg, Side, Tif
 from .venue import FenceKind
 
@@ -172,6 +185,11 @@ def _refused(state: State, intent: Intent, refusal: seen.Refused) -> tuple[State
         repair = carry.repair if carry.repair is not None else Repair()
         state = set_carry(state, attrs.evolve(carry, repair=attrs.evolve(repair, unwinding=True)))
     state, more = settled(state, intent, f"refused: {refusal.code}")
+    carry = state.carries[intent.coin]
+    if intent.kind is Kind.LEVERAGE and isinstance(carry.phase, Idle):
+        # What the venue will not set now it will not set a second later either.
+        until = state.now_ms + state.policy.execution.entry_cooldown_ms
+        state = set_carry(state, attrs.evolve(carry, phase=Idle(until_ms=until)))
     return state, said + more
 
 
@@ -289,12 +307,12 @@ def swept(state: State, read: seen.FillsRead) -> tuple[State, Said]:
             if status.doubled and not intent.booked_sz:
                 state = attrs.evolve(state, doubled=state.doubled + 1)
     if state.doubled >= WRITERS_MAX:
-        state = latch(
-            state,
-            "other_writer",
-            "halt",
-            "nonces of this agent key were used by somebody else: two programs must not share it",
+        text = (
+            "Nonces of this agent key were used by somebody else: two programs must not share it. "
+            "Nothing is traded; stop the other one, then `carry resume --ack other_writer`."
         )
+        state = latch(state, "other_writer", "halt", text)
+        said += (Alert(level="page", name="other_writer", coin=None, text=text),)
     return state, said
 
 
@@ -308,8 +326,9 @@ def pursue(state: State, answered: bool) -> tuple[State, tuple[Action, ...]]:
         status = intent.status
         if isinstance(status, Ended) and state.now_ms - status.since_ms > UNDECIDED_MS:
             actions.append(_undecided(state, intent))
+        if isinstance(status, Sent):
+            status = Unknown(since_ms=state.now_ms)  # no outcome came: nobody knows
         if not isinstance(status, Unknown):
-            assert not isinstance(status, Sent), intent
             continue
         if answered:
             status = attrs.evolve(status, undecided_ms=status.undecided_ms + state.dt_ms)

@@ -28,8 +28,8 @@ class View:
 
     delta: `hedge_ratio` x spot + perp, base units, > 0 is spot without a hedge. dust: the spot rest
     is too small to be a carry. sellable: the spot rest that an order can sell, else 0. progressed:
-    the spot leg moved since the tick before. stuck: an intent of the market is unknown, so clocks
-    stand.
+    the spot leg moved since the tick before. stuck: an intent of the market is or was unknown since
+    the tick before, so clocks stand.
     """
 
     spot: Decimal
@@ -65,7 +65,7 @@ def view(before: State, state: State, carry: Carry, px: Decimal) -> View:
         dust=spot * px < state.policy.strategy.min_exposure_usd,
         sellable=sellable,
         progressed=was is None or before.position(was, Leg.SPOT) != spot,
-        stuck=any(i.unknown for i in state.of(carry.coin)),
+        stuck=any(i.unknown for s in (before, state) for i in s.of(carry.coin)),
         busy=any(True for _ in state.of(carry.coin)),
     )
 
@@ -113,6 +113,8 @@ def enter(state: State, carry: Carry, look: View, phase: Enter) -> Decision:
             return Decision(phase=phase)
     if late and not look.busy:
         if look.dust and not carry.perp_sz:
+            if not _agreed(state, carry, look):
+                return Decision(phase=phase)
             until = state.now_ms + execution.entry_cooldown_ms
             return Decision(phase=Idle(until_ms=until))
         if not look.hedged or look.dust:

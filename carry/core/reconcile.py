@@ -10,7 +10,7 @@ import attrs
 from . import ledger
 from .actions import Action, Note
 from .num import ZERO
-from .state import Carry, Idle, State
+from .state import Carry, Idle, Ledger, State
 from .types import Leg
 
 FLOOR_AT_MS = 600_000  # fills may reach a complete read this much late
@@ -50,6 +50,12 @@ def holds(state: State, carry: Carry) -> bool:
         or bool(carry.perp_sz)
         or any(True for _ in state.of(carry.coin))
     )
+
+
+def in_books(carry: Carry) -> bool:
+    """Whether totals or holdings of a market are part of what explains the account."""
+    rest = carry.spot_sz or carry.foreign_spot or carry.foreign_perp
+    return bool(rest) or carry.ledger != Ledger()
 
 
 def reconciled(state: State) -> bool:

@@ -62,7 +62,7 @@ Phase = Idle | Enter | HedgeOk | Exit
 
 # The legal moves. `step` asserts them; the diagram in docs/ARCHITECTURE.md is made from them.
 MAY_FOLLOW: Mapping[type, tuple[type, ...]] = {
-    Idle: (Idle, Enter, HedgeOk, Exit),
+    Idle: (Idle, Enter, HedgeOk),
     Enter: (Enter, HedgeOk, Exit, Idle),
     HedgeOk: (HedgeOk, Exit),
     Exit: (Exit, HedgeOk, Idle),

@@ -34,7 +34,8 @@ def main(words: list[str]) -> None:
             open_ = "?" in row.phases.values() or "?" in row.actions
             mark = "ok" if known else "??" if open_ else "NO"
             events = "; ".join(" ".join(e) for e in row.events) or "-"
-            print(f"{mark} {row.line:3} {row.t_ms / 1000:8}s  {events}  =>  {'  '.join(told[row.line])}")
+            at = f"{mark} {row.line:3} {row.t_ms / 1000:8}s"
+            print("  ".join([at, events, "=>", *told[row.line]]))
             if "--gates" in words:
                 print("     ", [f"{g.name} {g.value}" for g in gates(play.state) if not g.passes])
         if "--write" in words:

@@ -503,9 +503,7 @@ class _Events:
     def on_hand(self, side: str, leg: str, sz: str, at: str, px: str) -> None:
         """Somebody trades on the account by hand."""
         coin, which = self._leg(leg)
-        self._tell(
-            self.world.happen(coin=coin, leg=which, side=Side(side), px=D(px), sz=D(sz))
-        )
+        self._tell(self.world.happen(coin=coin, leg=which, side=Side(side), px=D(px), sz=D(sz)))
 
     def on_pay(self, usd: str, coin: str | None = None) -> None:
         self.world.pay(self._coin(coin), D(usd), self.world.venue_ms - 1)
@@ -624,7 +622,8 @@ class _Events:
         self._command(seen.Adopt, coin=self._coin(coin), sz=D(sz))
 
     def on_set_key(self, key: str, value: str) -> None:
-        policy = changed(self.play.state.policy, key, value, self.where)
+        last = [c.policy for c in self.commands if isinstance(c, seen.SetPolicy)]
+        policy = changed([self.play.state.policy, *last][-1], key, value, self.where)
         self._command(seen.SetPolicy, key=key, policy=policy)
 
     def on_command_again(self) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 
 from carry.core import observations as seen
-from carry.core.actions import Cancel, Fence, Place, Query, SetLeverage
+from carry.core.actions import Place
 from carry.core.num import ZERO
 from carry.core.types import (
     AccountMode,
@@ -26,7 +26,6 @@ from carry.core.types import (
     Market,
     PriceRule,
     Side,
-    Tif,
     Transfer,
 )
 from carry.core.venue import Capabilities, FenceKind
@@ -140,9 +139,7 @@ class World:
 
     def pay(self, coin: str, usd: Decimal, at_ms: int) -> None:
         pair = self.pairs[coin]
-        receipt = FundingReceipt(
-            coin=coin, at_ms=at_ms, usd=usd, sz=pair.short, rate=pair.funding
-        )
+        receipt = FundingReceipt(coin=coin, at_ms=at_ms, usd=usd, sz=pair.short, rate=pair.funding)
         self.receipts.append(receipt)
         self._cash(Leg.PERP, usd)
 
@@ -351,9 +348,7 @@ class World:
                 book = Book(
                     (Level(quote[0], depth),), (Level(quote[1], depth),), self.venue_ms - 10
                 )
-                yield seen.BookSeen(
-                    coin=coin, leg=leg, book=book, seen_ms=now_ms - 10, full=full
-                )
+                yield seen.BookSeen(coin=coin, leg=leg, book=book, seen_ms=now_ms - 10, full=full)
 
     # --- how a head makes one -----------------------------------------------------------------
 
@@ -378,5 +373,3 @@ class World:
             hours = range(int(facts.get("print_hours", "48")))
             pair.prints = [FundingPrint(at_ms=first - h * HOUR, rate=settled) for h in hours][::-1]
         return world
-
-
