@@ -73,6 +73,8 @@ def _terms(
     else:
         limit = touch * (ONE + side.sign * execution.hedge_repair_bps_max * BPS)
         tif = Tif.GTC if rung >= RUNG_GTC else tif
+    if limit <= 0:
+        return None  # a price so small that a few ticks below it are nothing
     return (rule.down(limit) if side is Side.BUY else rule.up(limit)), tif
 
 
@@ -109,7 +111,8 @@ def _hedge(state: State, carry: Carry, look: View) -> Draft | None:
     side = Side.BUY if diff > 0 else Side.SELL
     if isinstance(carry.phase, HedgeOk) and look.hedged:
         return None
-    if side is Side.SELL and (isinstance(carry.phase, Exit) or _unwinding(carry)):
+    hopeless = isinstance(carry.phase, Exit) or _unwinding(carry) or not perp.tradable
+    if side is Side.SELL and hopeless:
         return None  # what has no hedge is sold instead of hedged
     if not _free(state, carry, Leg.PERP):
         return None
