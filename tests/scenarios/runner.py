@@ -77,6 +77,9 @@ def policy_of(scenario: Scenario) -> Policy:
 def changed(policy: Policy, key: str, text: str, where: str) -> Policy:
     """The policy with one dotted key set; the old value's type says how the text is read."""
     section, _, name = key.partition(".")
+    if name.startswith("volatility."):
+        wild = attrs.evolve(policy.strategy.volatility, **{name[11:]: rate(text)})
+        return attrs.evolve(policy, strategy=attrs.evolve(policy.strategy, volatility=wild))
     try:
         old = getattr(getattr(policy, section), name)
     except AttributeError:
@@ -98,7 +101,9 @@ def changed(policy: Policy, key: str, text: str, where: str) -> Policy:
 class Play:
     """One scenario in progress: the truth, the state, and what the last tick asked for."""
 
-    def __init__(self, scenario: Scenario, *, careful: bool = True) -> None:
+    def __init__(
+        self, scenario: Scenario, *, careful: bool = True, started_ms: int = -1_000
+    ) -> None:
         use_exact_context()
         self.scenario, self.careful = scenario, careful
         self.world = World.of(scenario.account, scenario.markets)
@@ -111,7 +116,7 @@ class Play:
         self.stopping = self.once = False
         self.ticks: list[Tick] = []
         self._restarted = False
-        started = -1_000 if scenario.start == "fresh" else -1_000 * (PROLOGUE_TICKS + 1)
+        started = started_ms if scenario.start == "fresh" else -1_000 * (PROLOGUE_TICKS + 1)
         start = Row(line=0, t_ms=started, cells={}, events=(("restart",),), phases={}, actions=())
         self._tick(start)
         self._prologue()
@@ -147,6 +152,8 @@ class Play:
         for event in row.events:
             words.take(event)
         self._quote(row)
+        for coin, px in words.oracles.items():
+            world.pairs[coin].oracle = px
         open_ = [_ask(a, False) for a in self.pending if _needs(a)]
         if open_:
             where = self.scenario.where(row)
@@ -240,8 +247,7 @@ class _Events:
         self.skew_ms = 0
         self.restarted = False
         self.policy: Policy | None = None
-        self.quotes_only = False
-        self.blind = False
+        self.oracles: dict[str, Decimal] = {}
 
     @property
     def where(self) -> str:
@@ -533,6 +539,9 @@ class _Events:
     def on_broken(self, coin: str | None = None) -> None:
         self.world.pairs[self._coin(coin)].paused = "szDecimals is missing"
 
+    def on_oracle(self, px: str, coin: str | None = None) -> None:
+        self.oracles[self._coin(coin)] = D(px)
+
     def on_print(self, text: str, coin: str | None = None) -> None:
         """The newest settled rate is what the venue says it is, instead of the predicted one."""
         prints = self.world.pairs[self._coin(coin)].prints
@@ -542,11 +551,6 @@ class _Events:
 
     def on_mute(self, *names: str) -> None:
         self.muted += names
-
-    def on_blind(self) -> None:
-        """The stream's best quotes arrive; nothing is read."""
-        self.blind = True
-        self.quotes_only = True
 
     def on_empty(self, name: str) -> None:
         self.empty.append(name)
@@ -644,10 +648,10 @@ class _Events:
             for name, read in world.reads(
                 self.now_ms, coins, since_ms, wanted.interval, wanted.window
             )
-            if name not in self.muted and "all" not in self.muted and not silent and not self.blind
+            if name not in self.muted and "all" not in self.muted and not silent
         ]
         if not silent and "books" not in self.muted and "all" not in self.muted:
-            for book in world.books(self.now_ms, not self.quotes_only):
+            for book in world.books(self.now_ms):
                 if f"{book.coin}.{book.leg.value}" not in self.muted:
                     if book.leg.value not in self.muted:
                         self.events.append(book)

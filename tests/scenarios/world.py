@@ -91,6 +91,7 @@ class Pair:
     prints: list[FundingPrint] = attrs.field(factory=list)
     paused: str | None = None  # metadata that cannot be decoded, and why
     book_depth: dict[Leg, Decimal] = attrs.field(factory=dict)
+    swing: Decimal = ZERO  # every other close is higher by this fraction
 
     def touch(self, leg: Leg, side: Side) -> Decimal:
         quote = self.spot if leg is Leg.SPOT else self.perp
@@ -263,7 +264,7 @@ class World:
         for coin, pair in pairs.items():
             prints = tuple(pair.prints)
             yield "prints", seen.PrintsRead(coin=coin, prints=prints, issued_ms=next(ask))
-            closes = (pair.mark,) * window
+            closes = tuple(pair.mark * (1 + n % 2 * pair.swing) for n in range(window))
             yield (
                 "closes",
                 seen.ClosesRead(coin=coin, interval=interval, closes=closes, issued_ms=next(ask)),
@@ -363,6 +364,7 @@ class World:
             pair = pairs[coin]
             pair.leverage = int(facts.get("leverage", "1"))
             pair.cross = facts.get("margin", "cross") == "cross"
+            pair.swing = rate(facts.get("swing", "0"))
             pair.held = D(facts.get("held", "0"))
             pair.short = -D(facts.get("short", "0"))
             pair.entry = pair.short * D(facts.get("short_px", "25"))
