@@ -23,9 +23,9 @@ class Mode(enum.Enum):
     """NORMAL: all is allowed. REDUCE: only what lowers worst-case exposure or repairs a hedge.
     HALT: only withdrawing orders and asking."""
 
-    NORMAL = "normal"
-    REDUCE = "reduce"
-    HALT = "halt"
+    NORMAL = "NORMAL"
+    REDUCE = "REDUCE"
+    HALT = "HALT"
 
 
 def mode(state: State) -> Mode:

@@ -60,6 +60,14 @@ class Exit:
 
 Phase = Idle | Enter | HedgeOk | Exit
 
+# What each phase is called by people and programs.
+PHASE_NAMES: Mapping[type, str] = {
+    Idle: "IDLE",
+    Enter: "ENTER",
+    HedgeOk: "HEDGE_OK",
+    Exit: "EXIT",
+}
+
 # The legal moves. `step` asserts them; the diagram in docs/ARCHITECTURE.md is made from them.
 MAY_FOLLOW: Mapping[type, tuple[type, ...]] = {
     Idle: (Idle, Enter, HedgeOk),

@@ -8,7 +8,7 @@ from typing import Any
 
 from carry.core import ledger, risk
 from carry.core.num import BPS, ZERO, show
-from carry.core.state import Carry, Enter, Exit, Gate, HedgeOk, Idle, State
+from carry.core.state import PHASE_NAMES, Carry, Enter, Exit, Gate, HedgeOk, Idle, State
 from carry.core.step import gates, naked
 from carry.core.types import Leg
 
@@ -59,7 +59,7 @@ def market(state: State, carry: Carry, found: tuple[Gate, ...]) -> Report:
     expected = risk.prospect(state, carry).expected if isinstance(carry.phase, Idle) else None
     return {
         "coin": carry.coin,
-        "phase": type(carry.phase).__name__.lower(),
+        "phase": PHASE_NAMES[type(carry.phase)],
         "spot_sz": show(carry.spot_sz),
         "perp_sz": show(carry.perp_sz),
         "delta_usd": None if px is None else show((delta * px).quantize(CENT)),

@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 
+from carry.base.secrets import address_of
+from carry.shell.embedded import play_account, play_agent
+
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
 
 def hedged(status: dict[str, Any]) -> bool:
-    return status["markets"][0]["phase"] == "hedgeok"
+    return status["markets"][0]["phase"] == "HEDGE_OK"
 
 
 def paid(status: dict[str, Any]) -> bool:
@@ -78,7 +81,7 @@ def test_the_same_carry_resumes_and_flattens(folder: Any) -> None:
     assert "flatten" in folder.status()["latches"]
     # It stays out until it is told by name.
     folder.stop(_after(folder, folder.start("run"), _later(folder.status()["seq"] + 20)))
-    assert folder.status()["markets"][0]["phase"] == "idle"
+    assert folder.status()["markets"][0]["phase"] == "IDLE"
     assert folder.carry("resume", "--ack", "flatten").returncode == 0
     done = folder.carry("run", "--once")
     assert done.returncode == 0, done.stderr
@@ -105,10 +108,12 @@ def test_a_lost_journal_makes_it_foreign(folder: Any) -> None:
     assert folder.held() == before
 
 
-def test_killed_while_entering(folder: Any) -> None:
+@pytest.mark.parametrize("seq", [4, 6, 7, 9, 12])
+def test_killed_while_entering(folder: Any, seq: int) -> None:
     """SIGKILL at any moment: the next start settles what was in flight, nothing is bought twice."""
+    folder.configure(speed=4)
     process = folder.start("run")
-    folder.wait(lambda status: status["seq"] >= 4)
+    folder.wait(lambda status: status["seq"] >= seq)
     process.send_signal(signal.SIGKILL)
     process.wait(timeout=10)
     process = folder.start("run")
@@ -118,6 +123,49 @@ def test_killed_while_entering(folder: Any) -> None:
     agrees(folder, status)
     assert Decimal(status["pnl"]["residual_usd"] or 0) == 0
     assert Decimal(status["markets"][0]["spot_sz"]) * Decimal(status["markets"][0]["px"]) < 1050
+
+
+@pytest.mark.parametrize("seq", [4, 6, 7, 9])
+def test_stopped_while_entering(folder: Any, seq: int) -> None:
+    """SIGTERM: no new lead order, the hedge of what filled is completed, then it ends with 0."""
+    folder.configure(speed=4)
+    process = folder.start("run")
+    folder.wait(lambda status: status["seq"] >= seq)
+    folder.stop(process)
+    status = folder.status()
+    assert not status["markets"][0]["naked"]
+    assert status["intents_open"] == []
+    agrees(folder, status)
+    summary = (folder.path / "logs/carry.log").read_text().splitlines()[-1]
+    assert json.loads(summary)["event"] == "shutdown_summary"
+    assert json.loads(summary)["naked"] == ""
+
+
+def test_on_a_wall_clock(folder: Any) -> None:
+    """The live path: a named network, real time, a key of the environment, no lockstep."""
+    account, agent = play_account(), address_of(play_agent())
+    words = ["exchange", "--clock", "wall", "--port", "0", "--seed", "3"]
+    words += ["--fund", f"{account}=10000", "--agent", f"{agent}={account}"]
+    exchange = folder.start(*words)
+    facts = json.loads(exchange.stdout.readline())
+    (folder.path / "config.yaml").write_text(
+        "venue: {name: hyperliquid, network: testnet, "
+        f"base_url: '{facts['url']}', ws_url: '{facts['ws_url']}'}}\n"
+        f"account: {{address: '{account}', agent_key: {{env: A_KEY}}}}\n"
+        "markets: [{base: HYPE}]\n"
+    )
+    process = folder.start("run", A_KEY=play_agent().reveal())
+    folder.wait(hedged, timeout_s=60)
+    folder.stop(process)
+    status = folder.status()
+    assert not status["markets"][0]["naked"]
+    assert status["intents_open"] == []
+    assert folder.carry("replay").returncode == 0
+    for file in folder.path.rglob("*"):
+        if file.is_file():
+            assert play_agent().reveal().encode() not in file.read_bytes(), file
+    exchange.send_signal(signal.SIGTERM)
+    exchange.communicate(timeout=10)
 
 
 def test_one_bot_an_account(folder: Any) -> None:
@@ -136,7 +184,7 @@ def test_pause_and_resume_outlive_a_restart(folder: Any) -> None:
     assert folder.held() == ("0", "0")
     assert folder.carry("pause").returncode == 0
     folder.stop(_after(folder, folder.start("run"), _later(folder.status()["seq"] + 20)))
-    assert folder.status()["markets"][0]["phase"] == "idle"
+    assert folder.status()["markets"][0]["phase"] == "IDLE"
     assert folder.held() == ("0", "0")
     assert folder.carry("resume").returncode == 0
     folder.stop(_after(folder, folder.start("run"), hedged))

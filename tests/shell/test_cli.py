@@ -169,7 +169,7 @@ def test_an_unreachable_venue_is_looked_at_and_left(tmp_path: Path) -> None:
     assert "nothing from" in done.stdout
     assert "BLOCKS  account reconciled: no" in done.stdout
     status = json.loads(carry(tmp_path, "status", "--json").stdout)
-    assert status["markets"][0]["phase"] == "idle"
+    assert status["markets"][0]["phase"] == "IDLE"
 
 
 def test_commands_go_to_the_journal_that_is_named(tmp_path: Path, state: State) -> None:
