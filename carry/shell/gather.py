@@ -10,6 +10,7 @@ from typing import Final
 
 import attrs
 
+from carry.base.deadlines import Deadline
 from carry.core.observations import (
     BookSeen,
     Command,
@@ -231,6 +232,26 @@ class Gatherer:
         reads: list[Read] = []
         gaps: list[str] = []
         start_ms = self._clock.mono_ms()
+        # No single call may outlive the tick's deadline either; that one is the machine's time.
+        rest = getattr(self._venue, "rest", None)
+        if rest is not None:
+            rest.until = Deadline.after(READ_MS_MAX / 1000)
+        try:
+            self._read_due(due, state, start_ms, seen, reads, gaps)
+        finally:
+            if rest is not None:
+                rest.until = None  # A write has a deadline of its own.
+        return seen, reads, gaps
+
+    def _read_due(
+        self,
+        due: Sequence[str],
+        state: State,
+        start_ms: int,
+        seen: list[Event],
+        reads: list[Read],
+        gaps: list[str],
+    ) -> None:
         for name in due:
             if self._clock.mono_ms() - start_ms > READ_MS_MAX:
                 gaps.append(name)
@@ -247,7 +268,6 @@ class Gatherer:
                 seen.append(got)
             else:
                 reads.append(got)
-        return seen, reads, gaps
 
     def _read(self, name: str, state: State, start_ms: int) -> Read | BookSeen | None:
         """One read, tried again once when only the transport failed and time is left."""

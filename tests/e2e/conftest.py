@@ -23,7 +23,7 @@ from carry.shell.status import report
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = """\
-venue: {{name: embedded, speed: 0, seed: {seed}}}
+venue: {{name: embedded, speed: {speed}, seed: {seed}}}
 markets: [{{base: HYPE}}]
 interval_ms: {interval_ms}
 """
@@ -37,8 +37,8 @@ class Folder:
         self._started: list[subprocess.Popen[str]] = []
         self.configure()
 
-    def configure(self, seed: int = 1, interval_ms: int = 1000) -> None:
-        text = CONFIG.format(seed=seed, interval_ms=interval_ms)
+    def configure(self, seed: int = 1, interval_ms: int = 1000, speed: int = 0) -> None:
+        text = CONFIG.format(seed=seed, interval_ms=interval_ms, speed=speed)
         (self.path / "config.yaml").write_text(text)
 
     @property

@@ -13,7 +13,7 @@ SOON_MS = 5_400_000  # at the default speed of 60 these are the 90 s that a newc
 
 @pytest.mark.parametrize("seed", range(1, 21))
 def test_a_carry_on_every_market(folder: Any, seed: int) -> None:
-    """Hedged within 90 s at the default speed, then funding is booked and nothing is unexplained."""
+    """Hedged within 90 s at the default speed; then funding is booked and nothing unexplained."""
     folder.configure(seed=seed, interval_ms=5_000)
     bot = folder.start("run")
     folder.wait(lambda status: Decimal(status["pnl"]["funding_usd"]) != 0, 90)
