@@ -146,6 +146,14 @@ def newer(path: str, number: int) -> JournalRefused:
     )
 
 
+def unfitting(path: str, seq: int, text: str) -> JournalRefused:
+    return JournalRefused(
+        f"{path}: the state of tick {seq} does not fit this program ({text[:200]}). Keep the file; use "
+        "the program that wrote it, or start with a new file and take what is held over with "
+        "`carry adopt COIN SIZE`"
+    )
+
+
 def unreadable(path: str, text: str) -> JournalRefused:
     return JournalRefused(
         f"{path} is damaged or no journal ({text}). Keep the file; restore a copy, or start with a "

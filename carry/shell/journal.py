@@ -37,7 +37,6 @@ from carry.core.types import FundingReceipt, Transfer
 
 from .database import (
     Connect,
-    JournalRefused,
     bring_up,
     check,
     check_owner,
@@ -46,6 +45,7 @@ from .database import (
     make_private,
     statements,
     transaction,
+    unfitting,
 )
 from .schema import LAYOUT, TABLES
 
@@ -137,10 +137,7 @@ class Journal:
         try:
             state: State = STATE.decode(row[0], self._schema())
         except Undecodable as error:
-            raise JournalRefused(
-                f"{self.path}: the state of tick {self.seq} cannot be read ({error}). Keep the "
-                "file, and start on a copy made before, or with a new file and `carry adopt`"
-            ) from None
+            raise unfitting(self.path, self.seq, str(error)) from None
         return state
 
     def begin(self, state: State, journal_id: int) -> None:

@@ -19,6 +19,7 @@ from .database import (
     has_tables,
     newer,
     transaction,
+    unfitting,
     unreadable,
 )
 
@@ -81,7 +82,7 @@ class Reader:
         try:
             return row[0], STATE.decode(row[1], self.schema)
         except Undecodable as error:
-            raise unreadable(self.path, str(error)) from None
+            raise unfitting(self.path, row[0], str(error)) from None
 
     def checkpoint(self, at_or_before: int) -> tuple[int, str, State] | None:
         """Where replay of the tick after `at_or_before` can start: (seq, chain, state)."""
