@@ -148,8 +148,8 @@ def newer(path: str, number: int) -> JournalRefused:
 
 def unfitting(path: str, seq: int, text: str) -> JournalRefused:
     return JournalRefused(
-        f"{path}: the state of tick {seq} does not fit this program ({text[:200]}). Keep the file; use "
-        "the program that wrote it, or start with a new file and take what is held over with "
+        f"{path}: the state of tick {seq} does not fit this program ({text[:200]}). Keep the file; "
+        "use the program that wrote it, or start with a new file and take what is held over with "
         "`carry adopt COIN SIZE`"
     )
 
