@@ -13,6 +13,8 @@ from .risk import Mode, Prospect
 from .state import Carry, Enter, Exit, HedgeOk, Idle, Phase, State
 from .types import Leg
 
+DOUBLED_MAX = 8  # a pause of ten minutes grows to no more than some forty hours
+
 
 @attrs.frozen(kw_only=True)
 class Decision:
@@ -77,6 +79,14 @@ def _stalled(state: State, look: View, stalled_ms: int) -> int:
     return stalled_ms if look.stuck else stalled_ms + state.dt_ms
 
 
+def _pause_ms(state: State, failures: int) -> int:
+    """How long a market rests: the cooldown, doubled for each entry before that failed too.
+
+    A venue that goes on refusing the hedge would otherwise cost a slice's round trip every time.
+    """
+    return state.policy.execution.entry_cooldown_ms << min(failures, DOUBLED_MAX)
+
+
 def _agreed(state: State, carry: Carry, look: View) -> bool:
     """Venue reads issued after our last own action in the market show what is believed."""
     touched = max(carry.touched_ms.values(), default=-1)
@@ -115,8 +125,7 @@ def enter(state: State, carry: Carry, look: View, phase: Enter) -> Decision:
         if look.dust and not carry.perp_sz:
             if not _agreed(state, carry, look):
                 return Decision(phase=phase)
-            until = state.now_ms + execution.entry_cooldown_ms
-            return Decision(phase=Idle(until_ms=until))
+            return Decision(phase=Idle(until_ms=state.now_ms + _pause_ms(state, carry.failures)))
         if not look.hedged or look.dust:
             return Decision(phase=Exit(since_ms=state.now_ms, why="entry timeout", forced=True))
     may_add = (
@@ -183,8 +192,8 @@ def leave(state: State, carry: Carry, look: View, phase: Exit) -> Decision:
     phase = attrs.evolve(phase, stalled_ms=_stalled(state, look, phase.stalled_ms))
     if not look.sellable and not look.perp:
         if _agreed(state, carry, look):
-            until = state.now_ms + execution.entry_cooldown_ms
-            return Decision(phase=Idle(until_ms=until))
+            pause = _pause_ms(state, max(0, carry.failures - 1))
+            return Decision(phase=Idle(until_ms=state.now_ms + pause))
         return Decision(phase=phase)
     late = phase.stalled_ms > execution.exit_timeout_ms
     if late and not phase.forced and look.hedged and not look.busy:

@@ -250,7 +250,7 @@ class Carry:
     change by an own action, by leg; a read issued before it is not evidence. retry_ms: no order of
     that leg before. misses: orders in a row that did not fill, by leg: the rung of the ladder.
     known: legs that were read at least once, so that what came before the journal is told from what
-    changed after.
+    changed after. failures: entries in a row that came to nothing.
     """
 
     coin: str
@@ -274,6 +274,7 @@ class Carry:
     retry_ms: Mapping[str, int] = attrs.field(factory=dict)
     misses: Mapping[str, int] = attrs.field(factory=dict)
     known: tuple[str, ...] = ()
+    failures: int = 0
     repair: Repair | None = None
     ledger: Ledger = attrs.field(factory=Ledger)
 

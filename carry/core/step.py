@@ -20,6 +20,7 @@ from .wants import wants
 SAY_AGAIN_MS = 3_600_000  # an alert of one name is repeated after this
 FAULT_MS = 60_000  # a gate that fails by a fault this long is an alert
 PNL_MS = 60_000
+FAILURES_SAID = 3  # entries in a row that came to nothing, from which an operator is told
 
 
 def step(state: State, obs: Observations) -> tuple[State, tuple[Action, ...]]:
@@ -76,12 +77,34 @@ def _market(before: State, state: State, coin: str) -> tuple[State, tuple[Action
     if new is not old:
         carry = attrs.evolve(carry, misses={})
         said += _moved(state, carry, look, decision.phase, found)
+        if old is Enter:
+            carry, more = _counted(state, carry, kept=new is HedgeOk)
+            said += more
     state = set_carry(state, attrs.evolve(carry, phase=decision.phase))
     if found is not None and risk.blocked_only_by_leverage(found) and carry.leverage is not None:
         state, more = planning.lever(state, state.carries[coin])
         return state, said + more
     state, more = planning.plan(state, state.carries[coin], look, decision)
     return state, said + more
+
+
+def _counted(state: State, carry: Carry, kept: bool) -> tuple[Carry, tuple[Action, ...]]:
+    """Count entries in a row that came to nothing; an operator's flatten is none of them."""
+    if kept:
+        return attrs.evolve(carry, failures=0), ()
+    if risk.flattening(state):
+        return carry, ()
+    failures = carry.failures + 1
+    carry = attrs.evolve(carry, failures=failures)
+    if failures < FAILURES_SAID:
+        return carry, ()
+    text = (
+        f"{failures} entries of {carry.coin} in a row were given up: one leg does not fill. The "
+        "pause before the next doubles each time; logs/carry.log shows what the venue says, or "
+        "take the market out of the config."
+    )
+    name = f"entry_fails_{carry.coin}_{failures}"
+    return carry, (Alert(level="page", name=name, coin=carry.coin, text=text),)
 
 
 def _moved(
