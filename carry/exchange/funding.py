@@ -58,6 +58,7 @@ class Funding:
         self._means: OrderedDict[tuple[str, int], Decimal] = OrderedDict()
         self._running: dict[str, Running] = {}
         self._next = (0, 0)
+        self.history_sample_ms = HISTORY_SAMPLE_MS
 
     def stamp(self, hour: int) -> int:
         """When the payment of the hour beginning at `hour` is booked: 15 to 110 ms after it."""
@@ -98,7 +99,7 @@ class Funding:
         if kept is not None:
             return kept
         begin = hour * HOUR_MS
-        step = SAMPLE_MS if begin >= self.ex.market.start_ms else HISTORY_SAMPLE_MS
+        step = SAMPLE_MS if begin >= self.ex.market.start_ms else self.history_sample_ms
         running = self._running.get(coin)
         if running is not None and running.hour == hour and step == SAMPLE_MS:
             mean = self.so_far(coin, begin + HOUR_MS - 1)

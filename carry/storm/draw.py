@@ -1,0 +1,157 @@
+"""What a seed is: its market, its policy, its operator and its plan of faults. Data, no behaviour.
+
+One random stream for each concern, so that a draw more in one shifts nothing in the others.
+"""
+
+import random
+from decimal import Decimal
+from typing import Final
+
+import attrs
+
+from carry.core.policy import Execution, MarketPolicy, Policy, Risk, Strategy
+
+from .market import REGIMES, Shape
+
+CONCERNS: Final = ("network", "stream", "venue", "market", "crash", "operator", "swarm")
+PHASES: Final = (15, 50, 35)  # percent of the ticks: warm-up, faults, heal; the kill comes after
+FAULT_FREE_PERCENT: Final = 10
+INTERVALS_MS: Final = (1_000, 2_000, 5_000)
+
+
+@attrs.frozen(kw_only=True)
+class Strike:
+    """One fault of the plan: armed from tick `tick` on, it hits at the next thing it fits.
+
+    key: seed of its own random stream, for its parameters.
+    """
+
+    no: int
+    fault: str
+    tick: int
+    key: int
+
+    def __str__(self) -> str:
+        return f"{self.no}:{self.fault}@{self.tick}"
+
+
+@attrs.frozen(kw_only=True)
+class Order:
+    """A command of the operator at a tick: "flatten", "resume LATCH", "pause", "stop" (SIGTERM)."""
+
+    tick: int
+    what: str
+
+
+@attrs.frozen(kw_only=True)
+class Case:
+    """Everything drawn for one seed."""
+
+    seed: int
+    ticks: int
+    interval_ms: int
+    mode: str
+    funds_usd: Decimal
+    policy: Policy
+    shape: Shape
+    strikes: tuple[Strike, ...]
+    orders: tuple[Order, ...]
+
+    @property
+    def warm(self) -> int:
+        """The last tick of the warm-up."""
+        return self.ticks * PHASES[0] // 100
+
+    @property
+    def stormy(self) -> int:
+        """The last tick of the faults."""
+        return self.ticks * (PHASES[0] + PHASES[1]) // 100
+
+
+def stream(seed: int, concern: str) -> random.Random:
+    """The random stream of a concern. Text seeds are hashed by SHA-512: equal everywhere."""
+    return random.Random(f"{seed}/{concern}")
+
+
+def draw(seed: int, ticks: int, faults: tuple[str, ...], preset: str | None = None) -> Case:
+    """The case of a seed. faults: the catalogue's ids; preset: "none", or ids joined by "+"."""
+    swarm, market, operator = (stream(seed, c) for c in ("swarm", "market", "operator"))
+    interval_ms = swarm.choice(INTERVALS_MS)
+    shape = Shape.draw(market, market.choice(REGIMES), ticks * interval_ms // 60_000)
+    coins = ("HYPE",) if swarm.random() < 0.7 else ("BTC", "HYPE")
+    mode = swarm.choice(("unified", "split"))
+    policy = _policy(swarm, coins)
+    quiet = preset == "none" or (preset is None and swarm.random() * 100 < FAULT_FREE_PERCENT)
+    chosen = tuple(preset.split("+")) if preset not in (None, "none") else ()
+    strikes = () if quiet else _plan(swarm, ticks, chosen or _subset(swarm, faults))
+    return Case(
+        seed=seed,
+        ticks=ticks,
+        interval_ms=interval_ms,
+        mode=mode,
+        funds_usd=Decimal(swarm.choice((2_000, 5_000, 20_000))) * len(coins),
+        policy=policy,
+        shape=shape,
+        strikes=strikes,
+        orders=_orders(operator, ticks),
+    )
+
+
+def _policy(rng: random.Random, coins: tuple[str, ...]) -> Policy:
+    """Limits as a user might set them; clocks short enough for a run of some hours."""
+    target = Decimal(rng.choice((60, 200, 500, 900)))
+    return Policy(
+        strategy=Strategy(
+            target_usd_notional=target,
+            min_hold_h=0,
+            enter_threshold_apr=Decimal("0.005"),
+            horizon_h=1_000,
+        ),
+        execution=Execution(
+            entry_cooldown_ms=rng.choice((20_000, 60_000)),
+            hedge_repair_tif=rng.choice(("ioc", "gtc")),
+            price_offset_ticks=rng.choice((0, 2, 5)),
+            shutdown_grace_ms=rng.choice((5_000, 20_000)),
+        ),
+        risk=Risk(
+            slice_usd=Decimal(rng.choice((50, 120, 250))),
+            per_symbol_notional_cap=Decimal(1_000),
+            portfolio_notional_cap=Decimal(2_000),
+        ),
+        markets=tuple(MarketPolicy(base=coin) for coin in coins),
+        source="storm",
+    )
+
+
+def _subset(rng: random.Random, faults: tuple[str, ...]) -> tuple[str, ...]:
+    """Few faults often find more than all faults seldom."""
+    return tuple(rng.sample(faults, rng.choice((1, 2, 3, 5, 8))))
+
+
+def _plan(rng: random.Random, ticks: int, faults: tuple[str, ...]) -> tuple[Strike, ...]:
+    first, last = ticks * PHASES[0] // 100, ticks * (PHASES[0] + PHASES[1]) // 100
+    count = rng.randrange(4, max(5, (last - first) // 12))
+    drawn = sorted(
+        (rng.randrange(first, last), rng.choice(faults), rng.getrandbits(48)) for _ in range(count)
+    )
+    return tuple(
+        Strike(no=no, fault=fault, tick=tick, key=key)
+        for no, (tick, fault, key) in enumerate(drawn)
+    )
+
+
+def _orders(rng: random.Random, ticks: int) -> tuple[Order, ...]:
+    """An operator who closes and opens again now and then: a bot at rest meets no fault."""
+    first, last = ticks * PHASES[0] // 100, ticks * (PHASES[0] + PHASES[1]) // 100
+    orders: list[Order] = []
+    tick = first + rng.randrange(5, 60)
+    while tick < last - 60:
+        kind = rng.choice(("flatten", "flatten", "flatten", "pause", "stop", "nothing"))
+        rest = rng.randrange(15, 60)
+        if kind in ("flatten", "pause"):
+            orders.append(Order(tick=tick, what=kind))
+            orders.append(Order(tick=tick + rest, what=f"resume {kind}"))
+        elif kind == "stop":
+            orders.append(Order(tick=tick, what="stop"))
+        tick += rest + rng.randrange(20, 120)
+    return tuple(orders)

@@ -1,0 +1,201 @@
+"""The storm: a plan of strikes carried out on bytes, streams, the venue and the host.
+
+Each fault of the catalogue is one small function under its id. `on_call` faults take one request
+and answer it; `on_time` faults change the world at a tick. A hit is counted when bytes or the
+venue's state differ from what would have been, and a tick saw the difference.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from carry.core.state import State
+
+from .draw import Strike
+from .wire import Call, StreamFaults
+
+if TYPE_CHECKING:
+    from .world import World
+
+Answer = tuple[int, bytes]
+Carried = Callable[["World", Call, random.Random], Answer]
+Struck = Callable[["World", random.Random], "bool | None"]
+Fits = Callable[[Call], bool]
+
+
+class Nothing(Exception):
+    """The fault found nothing to break here: it stays armed, and the call goes on unharmed."""
+
+
+@attrs.frozen
+class OnCall:
+    fits: Fits
+    carry: Carried
+
+
+ON_CALL: Final[dict[str, OnCall]] = {}
+ON_TIME: Final[dict[str, Struck]] = {}
+
+
+def on_call(name: str, fits: Fits) -> Callable[[Carried], Carried]:
+    def add(function: Carried) -> Carried:
+        ON_CALL[name] = OnCall(fits, function)
+        return function
+
+    return add
+
+
+def on_time(name: str) -> Callable[[Struck], Struck]:
+    def add(function: Struck) -> Struck:
+        ON_TIME[name] = function
+        return function
+
+    return add
+
+
+def catalogue() -> tuple[str, ...]:
+    """Every fault id, in order."""
+    from . import faults_host, faults_market, faults_reads, faults_writes
+
+    assert faults_host and faults_market and faults_reads and faults_writes
+    return tuple(sorted({*ON_CALL, *ON_TIME}, key=lambda name: int(name[1:])))
+
+
+@attrs.define
+class Condition:
+    """Something that holds for a while. `carry`: answers a call, or None to let it pass.
+
+    after: changes the answer of a call that passed; must return it unchanged if it does not mind.
+    """
+
+    fault: str
+    until_ms: int
+    carry: Callable[[Call], Answer | None] = lambda call: None
+    after: Callable[[Call, Answer], Answer] = lambda call, answer: answer
+
+
+class Storm:
+    """The plan of a case, and what came of it."""
+
+    def __init__(self, world: "World") -> None:
+        self.world = world
+        self.names = catalogue()
+        self.waiting = list(world.case.strikes)
+        self.armed: list[Strike] = []
+        self.fired: list[Strike] = []
+        self.conditions: list[Condition] = []
+        self.hits: Counter[str] = Counter()
+        self.open_hits = 0
+        self.over = False
+        self.restore: Callable[[], None] | None = None
+        self._unseen: list[tuple[str, bool]] = []
+        self._state: State | None = None
+
+    # --- calls --------------------------------------------------------------------------
+
+    def carry(self, call: Call) -> Answer:
+        """Answer one request, as the faults in force would have it."""
+        now = self.world.exchange.now
+        self.conditions = [c for c in self.conditions if c.until_ms > now]
+        for condition in self.conditions:
+            answer = condition.carry(call)
+            if answer is not None:
+                self.hit(condition.fault)
+                return answer
+        answer = self._struck(call)
+        if answer is None:
+            answer = self.world.land(call.body, call.path)
+        for condition in self.conditions:
+            changed = condition.after(call, answer)
+            if changed != answer:
+                self.hit(condition.fault)
+                answer = changed
+        return answer
+
+    def _struck(self, call: Call) -> Answer | None:
+        for strike in self.armed:
+            fault = ON_CALL.get(strike.fault)
+            if fault is None or not fault.fits(call):
+                continue
+            rng = random.Random(strike.key)
+            self.armed.remove(strike)
+            self.fired.append(strike)
+            self.world.truth.note(f"{strike} on {call.kind}")
+            self.hit(strike.fault)
+            try:
+                return fault.carry(self.world, call, rng)
+            except Nothing:
+                self.hits[strike.fault] -= 1
+                self._unseen.pop()
+                self.fired.pop()
+                self.armed.append(strike)
+                return None
+        return None
+
+    # --- ticks --------------------------------------------------------------------------
+
+    def on_tick(self, state: State) -> None:
+        """Count what was seen, arm what is due, strike what needs no call."""
+        self._state = state
+        for _, open_ in self._unseen:
+            self.open_hits += open_
+        self._unseen.clear()
+        while self.waiting and self.waiting[0].tick <= self.world.tick:
+            self.armed.append(self.waiting.pop(0))
+        for strike in list(self.armed):
+            struck = ON_TIME.get(strike.fault)
+            if struck is None:
+                continue
+            self.armed.remove(strike)
+            self.fired.append(strike)
+            did = struck(self.world, random.Random(strike.key))
+            if did:
+                self.hit(strike.fault)
+            if did is not False:
+                self.world.truth.note(f"{strike}")
+            else:
+                # Nothing to break now: tried again at the next tick. (None: counted elsewhere.)
+                self.fired.remove(strike)
+                self.armed.append(strike)
+
+    def hit(self, fault: str) -> None:
+        """Bytes or the venue's state differ; it counts once the next tick has seen it."""
+        self.hits[fault] += 1
+        is_open = self._state is not None and bool(self._state.intents)
+        self._unseen.append((fault, is_open))
+
+    def differed(self, fault: str, own: bool) -> None:
+        """A frame was kept back or changed."""
+        if own:
+            self.hit(fault)
+
+    def hold(self, condition: Condition) -> None:
+        self.conditions.append(condition)
+
+    def between_lives(self) -> None:
+        """The process is down: the moment at which its journal may be replaced."""
+        if self.restore is not None:
+            self.restore()
+            self.restore = None
+
+    def heal(self) -> None:
+        """No more faults; what they bent is straight again."""
+        world = self.world
+        self.over = True
+        self.waiting.clear()
+        self.armed.clear()
+        self.conditions.clear()
+        world.link.faults = StreamFaults()
+        world.clock.wall_offset_ms, world.clock.wall_stands_ms = 0, None
+        world.exchange.post_only_until_ms = 0
+        world.crash_at = None
+        self.restore = None
+        if world.key.address not in world.exchange.agents:
+            world.exchange.approve(world.key.address, world.account)
+
+    @property
+    def total(self) -> int:
+        return sum(self.hits.values())

@@ -1,0 +1,194 @@
+"""The life of a seed: warm-up, faults, heal, the operator's kill, and the audit of every cent."""
+
+import time
+import traceback
+from decimal import Decimal
+from typing import Final
+
+import attrs
+
+from carry.core.num import ZERO, use_exact_context
+from carry.shell.loop import is_flat
+
+from .draw import Case
+from .invariants import Violation
+from .world import Killed, World
+
+HEDGED_MS: Final = 30_000  # L1
+KNOWN_MS: Final = 30_000  # L2
+PROTECTED_MS: Final = 20_000  # L3
+FLAT_MS: Final = 120_000  # L4
+SETTLE_MS: Final = 1_500_000  # after the kill: time for two reads of the slow histories
+
+
+@attrs.frozen(kw_only=True)
+class Outcome:
+    """What became of a seed. `broken`: the invariant and what was seen, None when all held.
+
+    effects: SHA-256 of everything the bot sent and said. worst_usd, longest_ms: naked exposure.
+    """
+
+    seed: int
+    ticks: int
+    seconds: float
+    broken: tuple[str, str] | None
+    hits: dict[str, int]
+    open_hits: int
+    held_before: bool
+    held_after: bool
+    funding_usd: Decimal
+    worst_usd: Decimal
+    longest_ms: int
+    restarts: int
+    boundaries: int
+    effects: str
+    faultless: bool
+    regime: str
+    alerts: dict[str, int]
+    halted: bool
+
+
+def live(case: Case, *, disk: bool = False, keep: bool = False) -> tuple[Outcome, World]:
+    """Run a seed to its end, or to the first violation."""
+    use_exact_context()
+    began = time.perf_counter()
+    world = World(case, disk=disk)
+    world.keep_history = keep
+    life = Life(world)
+    broken: tuple[str, str] | None = None
+    try:
+        life.run()
+    except Violation as violation:
+        broken = (violation.name, violation.text)
+    except (Exception, Killed) as error:
+        frames = traceback.format_exception(type(error), error, error.__traceback__)[-4:]
+        broken = ("CRASH", f"{type(error).__name__}: {error}\n{''.join(frames)}")
+    truth = world.truth
+    state = truth.state
+    outcome = Outcome(
+        seed=case.seed,
+        ticks=world.tick,
+        seconds=time.perf_counter() - began,
+        broken=broken,
+        hits={name: n for name, n in sorted(world.storm.hits.items()) if n > 0},
+        open_hits=world.storm.open_hits,
+        held_before=life.held_before,
+        held_after=life.held_after,
+        funding_usd=sum((c.ledger.funding_usd for c in state.carries.values()), ZERO)
+        if state is not None
+        else ZERO,
+        worst_usd=max(n.worst_usd for n in truth.naked.values()),
+        longest_ms=max(n.longest_ms for n in truth.naked.values()),
+        restarts=world.restarts,
+        boundaries=world.boundaries,
+        effects=truth.effects.hexdigest(),
+        faultless=not case.strikes,
+        regime=case.shape.regime,
+        alerts=dict(sorted(truth.alerts.items())),
+        halted=truth.backup_used,
+    )
+    return outcome, world
+
+
+class Life:
+    """The phases of one world."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.held_before = self.held_after = False
+        self._orders = list(world.case.orders)
+        self._healed_ms: int | None = None
+        self._killed_ms: int | None = None
+        self._booted_ms = 0
+        world.on_tick = self._tick
+
+    def run(self) -> None:
+        world, case = self.world, self.world.case
+        world.run(case.warm)
+        self.held_before = self.held_before or world.truth.holds()
+        world.run(case.stormy)
+        self._heal()
+        world.run(case.ticks)
+        if not self._halts():
+            self._kill()
+
+    def _tick(self) -> None:
+        """After each commit: the operator's turn, and what must have happened by now."""
+        world = self.world
+        while self._orders and self._orders[0].tick <= world.tick:
+            world.obey(self._orders.pop(0).what)
+        if world.tick <= world.case.warm:
+            self.held_before = self.held_before or world.truth.holds()
+        if self._healed_ms is not None and not self._halts():
+            self._deadlines(world.exchange.now)
+
+    def _halts(self) -> bool:
+        state = self.world.truth.state
+        return state is not None and any(x.mode == "halt" for x in state.latches.values())
+
+    def _heal(self) -> None:
+        world = self.world
+        world.storm.heal()
+        world.truth.note("healed")
+        self._orders.clear()
+        self._acknowledge()
+        self._healed_ms = world.exchange.now
+
+    def _acknowledge(self) -> None:
+        """The operator clears every latch that stands, and opens again what was closed."""
+        state = self.world.truth.state
+        assert state is not None
+        for name, each in state.latches.items():
+            if each.mode != "halt":
+                self.world.command("resume", latch=name)
+
+    def _deadlines(self, now: int) -> None:
+        world, state = self.world, self.world.truth.state
+        assert state is not None
+        assert self._healed_ms is not None
+        gone = now - self._healed_ms
+        self.held_after = self.held_after or world.truth.holds()
+        if state.any_unknown and gone > KNOWN_MS:
+            stuck = [i for i in state.intents.values() if i.unknown]
+            if any(now - world.truth.nonce_high > KNOWN_MS for _ in stuck):
+                raise Violation("L2", f"unknown {gone} ms after healing: {stuck[0]}")
+        for coin, watch in world.truth.naked.items():
+            since = watch.since_ms
+            if since is not None and now - max(since, self._healed_ms) > HEDGED_MS:
+                usd = world.truth.delta_usd(coin)
+                raise Violation("L1", f"{coin} is naked by ${usd:.2f}, {gone} ms after healing")
+        if state.protected_ms is None and state.now_ms - state.started_ms > PROTECTED_MS:
+            late = now - self._healed_ms > PROTECTED_MS
+            if late:
+                raise Violation("L3", f"not protected {state.now_ms - state.started_ms} ms after")
+        if self._killed_ms is not None and now - self._killed_ms > FLAT_MS:
+            if not world.truth.is_flat():
+                raise Violation("L4", f"not flat {now - self._killed_ms} ms after the kill")
+
+    def _kill(self) -> None:
+        """The operator's kill: flat by a venue read, and every cent explained."""
+        world, truth = self.world, self.world.truth
+        world.command("kill")
+        truth.note("operator: kill")
+        self._killed_ms = world.exchange.now
+        world.run(world.tick + SETTLE_MS // 1_000, self._settled)
+        if not self._settled():
+            raise Violation("L4", "the kill did not end in a flat and explained account")
+        if not truth.is_flat():
+            raise Violation("I12", "flat is claimed, and something is held")
+        truth.audit()
+
+    def _settled(self) -> bool:
+        """Whether the kill is over and equity was measured after its last fill."""
+        state = self.world.truth.state
+        assert state is not None
+        if "kill" in state.latches:
+            self.world.truth.killed = True
+        if not is_flat(state):
+            return False
+        account = state.account
+        touched = max((ms for c in state.carries.values() for ms in c.touched_ms.values()), default=0)
+        read = min(account.positions_ms, account.balances_ms)
+        swept = min(account.fills_ms, account.receipts_ms, account.transfers_ms)
+        return read > touched and swept >= read and not state.intents
+
