@@ -27,21 +27,6 @@ class GuardFailed(AssertionError):
         self.rule, self.action = rule, action
 
 
-def adds_risk(action: Action) -> bool:
-    """Whether an action can make the account's worst case worse: it opens or grows a leg.
-
-    A sale of the perp is among them: it repairs a hedge, but a broken decision may not be trusted
-    to.
-    """
-    match action:
-        case Place():
-            return (action.leg is Leg.SPOT) == (action.side is Side.BUY)
-        case SetLeverage():
-            return True
-        case _:
-            return False
-
-
 def check(state: State, actions: Sequence[Action]) -> None:
     """Raise `GuardFailed` for the first action that breaks a rule. `state` is the one after the
     tick.

@@ -332,7 +332,7 @@ def issue(state: State, carry: Carry, draft: Draft) -> tuple[State, Said]:
 def lever(state: State, carry: Carry) -> tuple[State, Said]:
     """Ask for the policy's leverage and margin type; it is read again before it is believed."""
     allocated = _next_action(state)
-    if allocated is None or any(True for _ in state.of(carry.coin)):
+    if allocated is None:
         return state, ()
     state, nonce, expires_ms = allocated
     assert state.venue_ms is not None
@@ -438,8 +438,6 @@ def plan(state: State, carry: Carry, look: View, decision: Decision) -> tuple[St
     if draft is None:
         draft = _lead(state, carry, look, decision.spot_target)
     if draft is None:
-        return state, said
-    if draft.adds and state.any_unknown:
         return state, said
     state, more = issue(state, carry, draft)
     return set_carry(state, state.carries[carry.coin]), said + more

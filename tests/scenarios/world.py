@@ -108,7 +108,7 @@ class Working:
     resting: bool = False
 
 
-@attrs.define
+@attrs.define(slots=False)
 class World:
     pairs: dict[str, Pair]
     mode: AccountMode = AccountMode.UNIFIED

@@ -1,0 +1,97 @@
+"""Defaults that agree with each other, and each relation that refuses what does not."""
+
+from decimal import Decimal as D
+
+import attrs
+import pytest
+
+from carry.core.policy import (
+    SECTIONS,
+    Execution,
+    MarketPolicy,
+    Policy,
+    Risk,
+    Strategy,
+    contradictions,
+    knobs,
+)
+
+
+def test_the_defaults_hold() -> None:
+    assert contradictions(Policy()) == ()
+
+
+def test_defaults_are_within_their_bounds() -> None:
+    for section in SECTIONS:
+        for name, knob, default in knobs(type(getattr(Policy(), section))):
+            assert knob.why, name
+            if default is None:
+                assert knob.optional, name
+                continue
+            assert knob.lo is None or knob.lo <= default, name
+            assert knob.hi is None or default <= knob.hi, name
+            assert not knob.choices or default in knob.choices, name
+
+
+@pytest.mark.parametrize(
+    "key, policy",
+    [
+        (
+            "strategy.exit_threshold_apr",
+            Policy(strategy=Strategy(enter_threshold_apr=D("0.02"), exit_threshold_apr=D("0.02"))),
+        ),
+        ("strategy.target_usd_notional", Policy(strategy=Strategy(target_usd_notional=D(2001)))),
+        (
+            "risk.per_symbol_notional_cap",
+            Policy(risk=Risk(per_symbol_notional_cap=D(5001))),
+        ),
+        (
+            "strategy.min_exposure_usd",
+            Policy(strategy=Strategy(min_exposure_usd=D(201), target_usd_notional=D(200))),
+        ),
+        ("risk.slice_usd", Policy(strategy=Strategy(min_exposure_usd=D(251)))),
+        ("strategy.delta_band_usd", Policy(strategy=Strategy(delta_band_usd=D(1001)))),
+        (
+            "execution.hedge_repair_stage_ms",
+            Policy(execution=Execution(hedge_repair_stage_ms=5001)),
+        ),
+        ("execution.perp_cross", Policy(execution=Execution(perp_cross=False))),
+        ("risk.skew_ms_warn", Policy(risk=Risk(skew_ms_warn=5001))),
+        ("markets", Policy(markets=(MarketPolicy(base="X"), MarketPolicy(base="X")))),
+    ],
+)
+def test_a_contradiction_is_named(key: str, policy: Policy) -> None:
+    ((found, sentence),) = contradictions(policy)
+    assert found == key
+    assert sentence
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        Policy(strategy=Strategy(target_usd_notional=D(2000))),
+        Policy(risk=Risk(per_symbol_notional_cap=D(5000))),
+        Policy(strategy=Strategy(min_exposure_usd=D(250))),
+        Policy(strategy=Strategy(delta_band_usd=D(1000))),
+        Policy(execution=Execution(hedge_repair_stage_ms=5000)),
+        Policy(risk=Risk(skew_ms_warn=5000)),
+    ],
+)
+def test_at_the_relation_it_holds(policy: Policy) -> None:
+    assert contradictions(policy) == ()
+
+
+def test_markets_by_name_and_their_reserve() -> None:
+    policy = Policy(
+        markets=(MarketPolicy(base="HYPE"), MarketPolicy(base="BTC", reserve_sz=D("0.5")))
+    )
+    assert policy.coins == ("BTC", "HYPE")
+    assert policy.reserve_of("BTC") == D("0.5")
+    assert policy.reserve_of("HYPE") == policy.reserve_of("DOGE") == 0
+
+
+def test_nested_sections_are_no_knobs() -> None:
+    names = [name for name, _, _ in knobs(Strategy)]
+    assert "horizon_h" in names
+    assert "volatility" not in names
+    assert [f.name for f in attrs.fields(Strategy)][-1] == "volatility"

@@ -1,0 +1,93 @@
+"""What is asked to be read at the next tick, and in which order."""
+
+import attrs
+import pytest
+
+from carry.core.state import State
+from carry.core.wants import wants
+
+from .making import carry, go, held, play, with_carry
+
+
+def test_everything_is_wanted_at_first_and_what_protects_comes_first() -> None:
+    assert wants(play().state) == (
+        "mode",
+        "markets",
+        "positions",
+        "balances",
+        "orders",
+        "fills",
+        "receipts",
+        "transfers",
+        "fees",
+        "budget",
+        "prints:HYPE",
+        "closes:HYPE",
+        "leverage:HYPE",
+        "book:HYPE:spot",
+        "book:HYPE:perp",
+    )
+
+
+def test_a_held_carry_wants_little() -> None:
+    assert wants(held().state) == ()
+
+
+@pytest.mark.parametrize("later_ms, due", [(299_966, False), (299_967, True)])
+def test_all_sources_are_read_together_every_five_minutes(later_ms: int, due: bool) -> None:
+    """Receipts and transfers were asked for 33 and 32 ms before their tick (world.reads)."""
+    state = held().state
+    state = attrs.evolve(state, now_ms=state.now_ms + later_ms)
+    moment = ("mode", "positions", "balances", "orders", "fills", "receipts", "transfers")
+    assert (wants(state)[:7] == moment) is due
+
+
+def test_until_the_baseline_is_taken_it_hurries() -> None:
+    state = held().state
+    account = attrs.evolve(state.account, baseline_usd=None)
+    state = attrs.evolve(state, account=account, now_ms=state.now_ms + 5_000)
+    assert "receipts" in wants(state)
+
+
+def test_an_own_fill_wants_positions_and_books() -> None:
+    player = play()
+    go(player, 0)
+    go(player, 1_000, "fills")
+    found = wants(player.state)
+    assert found[:2] == ("positions", "balances")
+    assert found[2:] == ("book:HYPE:spot", "book:HYPE:perp")
+
+
+def test_an_unknown_or_ended_order_wants_fills() -> None:
+    player = play()
+    go(player, 0)
+    go(player, 1_000, "unknown spot")
+    assert "fills" in wants(player.state)
+
+
+def test_a_doubt_wants_what_could_explain_it() -> None:
+    player = held()
+    go(player, 1_000, "truth perp -5")
+    assert wants(player.state) == ("positions", "balances", "fills")
+
+
+def test_broken_metadata_is_not_asked_for_again_at_once() -> None:
+    state = with_carry(play().state, broken="szDecimals is missing")
+    assert "markets" not in wants(state)
+
+
+def test_a_market_that_is_no_longer_configured_wants_no_history() -> None:
+    state: State = play().state
+    policy = attrs.evolve(state.policy, markets=())
+    found = wants(attrs.evolve(state, policy=policy))
+    assert not [name for name in found if name.startswith(("prints", "closes", "leverage"))]
+
+
+def test_an_old_book_of_an_idle_market_is_read_again() -> None:
+    player = play()
+    go(player, 0, "pause")
+    state = player.state
+    assert wants(state) == ()
+    old = attrs.evolve(state, now_ms=state.now_ms + 7_491)  # half of 15 s, received 10 ms before
+    assert wants(old) == ("book:HYPE:spot", "book:HYPE:perp")
+    assert carry(old).books
