@@ -94,8 +94,8 @@ A config that is refused stops the start with exit code 2 and one line: file, li
 bound and the nearest known key. `carry config check` says the same without starting.
 
 A secret never stands in the file. Write where it is: `{env: NAME}` (an environment variable),
-`{file: PATH}` (a file that only you can read), `{keystore: PATH}` (an encrypted key file, made by
-`carry key`), `{credential: NAME}` (systemd's `LoadCredential`).
+`{file: PATH}` (a file that only you can read), `{keystore: PATH}` (an encrypted key file, web3
+keystore v3), `{credential: NAME}` (systemd's `LoadCredential`).
 
 | example | what it is |
 |---|---|

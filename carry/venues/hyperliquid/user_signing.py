@@ -1,7 +1,7 @@
 """Signatures of what only the master key may do: agents, transfers, account modes.
 
 The action is the EIP-712 message; only the listed fields are hashed. Not used by the bot, which
-holds an agent key; used by `carry key` and by tests. Source: official Python SDK 0.24.0.
+holds an agent key; the tests hold it against the SDK. Source: official Python SDK 0.24.0.
 """
 
 from collections.abc import Mapping, Sequence
