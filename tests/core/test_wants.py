@@ -62,13 +62,15 @@ def test_an_unknown_or_ended_order_wants_fills() -> None:
     player = play()
     go(player, 0)
     go(player, 1_000, "unknown spot")
-    assert "fills" in wants(player.state)
+    later = attrs.evolve(player.state, now_ms=player.state.now_ms + 2_000)
+    assert "fills" in wants(later)
 
 
 def test_a_doubt_wants_what_could_explain_it() -> None:
     player = held()
     go(player, 1_000, "truth perp -5")
-    assert wants(player.state) == ("positions", "balances", "fills")
+    later = attrs.evolve(player.state, now_ms=player.state.now_ms + 2_000)
+    assert wants(later) == ("positions", "balances", "fills")
 
 
 def test_broken_metadata_is_not_asked_for_again_at_once() -> None:
