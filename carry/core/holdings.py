@@ -18,6 +18,7 @@ from .state import Carry, Doubt, State
 from .types import Fill, FundingReceipt, Leg
 
 CONFIRM_MS = 1_000  # a second reply this much later must agree before a belief is lowered
+LAG_MS = 15_000  # replies this soon after our own last fill may come from a node that lags behind it
 
 Said = tuple[Action, ...]
 
@@ -244,6 +245,9 @@ def compare(state: State, coin: str, leg: Leg, held: Decimal, issued_ms: int) ->
         return set_carry(state, attrs.evolve(carry, doubts=doubts)), ()
     if issued_ms - doubt.issued_ms < CONFIRM_MS or state.account.fills_ms < doubt.issued_ms:
         return state, ()
+    touched = carry.touched_ms.get(leg.value)
+    if touched is not None and issued_ms - touched < LAG_MS:
+        return state, ()  # two replies of one lagging node agree with each other, too
     return _appeared(state, carry, leg, diff)
 
 
