@@ -250,9 +250,10 @@ def _recorded(state: State, intent: Intent, fact: seen.OrderRecord) -> tuple[Sta
     intent = attrs.evolve(intent, oid=fact.oid or intent.oid)
     if fact.status == "open":
         return put(state, attrs.evolve(intent, status=Open(since_ms=state.now_ms))), ()
-    if fact.status == "filled":
+    if fact.status == "filled" and not intent.reduce_only:
         return ended(state, intent, intent.sz)
-    if fact.status == "gone":
+    if fact.status in ("filled", "gone"):
+        # Of a reduce-only order only the fills say how much: the venue shrinks it to the position.
         return _closed(state, intent, record="gone"), ()
     if status.closed_at_ms is None:
         return state, ()  # not there yet proves nothing while it can still land
@@ -266,9 +267,9 @@ def order_seen(state: State, fact: seen.OrderSeen) -> tuple[State, Said]:
     if intent is None or isinstance(intent.status, Ended):
         return state, ()
     intent = attrs.evolve(intent, oid=fact.oid)
-    if fact.status == "filled":
+    if fact.status == "filled" and not intent.reduce_only:
         return ended(state, intent, intent.sz)
-    if fact.status == "gone":
+    if fact.status in ("filled", "gone"):
         return _closed(state, intent, record="gone"), ()
     return put(state, intent), ()
 
