@@ -11,6 +11,7 @@ from .state import Carry, Ended, Enter, Exit, Idle, State, Unknown
 from .types import Leg
 
 RECONCILE_MS = 300_000  # at least this often all sources are read together, for the residual
+FILLS_MS = 1_900  # an order's fills are looked for this often: two looks 2 s apart decide it
 HURRY_MS = 5_000  # and this often until positions are protected and the baseline is taken
 
 
@@ -27,9 +28,9 @@ def wants(state: State) -> tuple[str, ...]:
     for carry in state.carries.values():
         for name in _of_market(state, carry):
             found[name] = True
-    for intent in state.intents.values():
-        if isinstance(intent.status, Ended | Unknown):
-            found["fills"] = True
+    waits = any(isinstance(i.status, Ended | Unknown) for i in state.intents.values())
+    if waits and state.now_ms - account.fills_ms >= FILLS_MS:
+        found["fills"] = True
     order = ("mode", "markets", "positions", "balances", "orders", "fills", "receipts", "transfers")
     first = [name for name in order if name in found]
     return (*first, *(name for name in found if name not in order))
@@ -58,7 +59,7 @@ def _of_market(state: State, carry: Carry) -> tuple[str, ...]:
     asked = min(state.account.positions_ms, state.account.balances_ms)
     if asked <= touched or carry.doubts:
         names += ["positions", "balances"]
-    if carry.doubts:
+    if carry.doubts and state.now_ms - state.account.fills_ms >= FILLS_MS:
         names.append("fills")  # what explains a difference comes before it is believed
     at_work = isinstance(carry.phase, Enter | Exit) or carry.repair is not None
     for leg in Leg:

@@ -66,6 +66,16 @@ def test_an_unknown_or_ended_order_wants_fills() -> None:
     assert "fills" in wants(later)
 
 
+def test_fills_are_not_read_twice_within_two_seconds() -> None:
+    """Each such read is 20 of the minute's weight: without a pause they starve the books."""
+    player = play()
+    go(player, 0)
+    go(player, 1_000, "unknown spot")
+    read_ms = player.state.account.fills_ms
+    assert "fills" not in wants(attrs.evolve(player.state, now_ms=read_ms + 1_899))
+    assert "fills" in wants(attrs.evolve(player.state, now_ms=read_ms + 1_900))
+
+
 def test_a_doubt_wants_what_could_explain_it() -> None:
     player = held()
     go(player, 1_000, "truth perp -5")
