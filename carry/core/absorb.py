@@ -309,7 +309,9 @@ def _fills(state: State, read: seen.FillsRead) -> tuple[State, Said]:
     account = attrs.evolve(state.account, fills_ms=read.issued_ms, fills_at_ms=read.issued_venue_ms)
     floor = state.fills_floor_at_ms
     if read.since_ms <= floor:
-        floor = max(floor, read.issued_venue_ms - FLOOR_AT_MS)
+        # Never past an open order: its verdict needs a look that reaches back to it.
+        oldest = min((i.at_ms for i in state.intents.values()), default=read.issued_venue_ms)
+        floor = max(floor, min(read.issued_venue_ms - FLOOR_AT_MS, oldest))
     state = attrs.evolve(state, account=account, fills_floor_at_ms=floor)
     return pruned(state), said + more
 
