@@ -33,6 +33,7 @@ OVERLAP_MS: Final = 300_000  # histories are read again this far back
 FIRST_BACK_MS: Final = 600_000  # how far back a new journal looks for fills
 PRINTS_BACK_H: Final = 480  # one page of the venue's history
 BACKOFF_MS: Final = (1_000, 2_000, 4_000, 8_000, 15_000, 30_000)
+SWEEP_BACKOFF_MS: Final = 8_000  # what decides an unknown order is not kept waiting by an outage
 
 
 @attrs.frozen
@@ -223,7 +224,10 @@ class Gatherer:
         times, last_ms = self._failed.get(name, (0, 0))
         if not times:
             return True
-        return now_ms - last_ms >= BACKOFF_MS[min(times, len(BACKOFF_MS)) - 1]
+        wait_ms = BACKOFF_MS[min(times, len(BACKOFF_MS)) - 1]
+        if name in SWEEP:
+            wait_ms = min(wait_ms, SWEEP_BACKOFF_MS)
+        return now_ms - last_ms >= wait_ms
 
     def _read_all(
         self, due: Sequence[str], state: State

@@ -187,6 +187,21 @@ def test_a_read_that_keeps_failing_is_asked_for_less_often(
     assert "mode" in venue.names()
 
 
+def test_what_decides_an_unknown_order_is_soon_asked_again_after_an_outage(
+    gatherer: Gatherer, venue: Venue, clock: Clock, state: State
+) -> None:
+    venue.failing = {"fills": "transport", "mode": "transport"}
+    wanted = attrs.evolve(state, wants=("fills", "mode"))
+    for _ in range(120):
+        gatherer.gather(wanted, (), Wishes())
+        clock.now_ms += 1_000
+    venue.names()
+    for _ in range(8):
+        clock.now_ms += 1_000
+        gatherer.gather(wanted, (), Wishes())
+    assert "fills" in venue.names()
+
+
 def test_a_slow_venue_ends_the_reading_and_leaves_gaps(
     gatherer: Gatherer, venue: Venue, clock: Clock, state: State
 ) -> None:
