@@ -7,8 +7,8 @@ from decimal import Decimal
 
 import attrs
 
-from . import economics, risk
-from .num import ZERO, floor_to
+from . import economics, ledger, risk
+from .num import BPS, ONE, ZERO, floor_to
 from .risk import Mode, Prospect
 from .state import Carry, Enter, Exit, HedgeOk, Idle, Phase, State
 from .types import Leg
@@ -56,7 +56,10 @@ def view(before: State, state: State, carry: Carry, px: Decimal) -> View:
     spot, perp = state.position(carry, Leg.SPOT), state.position(carry, Leg.PERP)
     was = before.carries.get(carry.coin)
     sellable = floor_to(max(ZERO, spot), carry.market.spot.lot)
-    if sellable * px < carry.market.spot.min_notional * Decimal("1.01"):
+    # The minimum counts at the limit price, so at the widest one that an exit may come to.
+    widest = ONE - state.policy.execution.hedge_repair_bps_max * BPS
+    worth = sellable * (ledger.price(carry, Leg.SPOT) or px) * widest
+    if worth < carry.market.spot.min_notional * Decimal("1.01"):
         sellable = ZERO
     return View(
         spot=spot,
