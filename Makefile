@@ -10,7 +10,7 @@ coverage:       ; $(venv)coverage run --source carry/core -m pytest tests/core t
 recorded:       ; bash .ci/venv.sh .venv-test requirements-test.lock && env CARRY_RECORDED_HOURS=720 .venv-test/bin/python -m pytest tests/e2e/test_recorded.py -s -k real $(ARGS)
 golden:         ; $(venv)python -m pytest tests/scenarios --update-golden $(ARGS); git diff --stat -- tests/scenarios
 scenario-audit: ; $(venv)python -m tests.scenarios.audit $(ARGS)
-storm:          ; $(venv)carry storm $(ARGS)
+storm:          ; $(venv)carry storm --seeds 0:$(or $(SEEDS),200) --jobs $$(nproc) $(ARGS)
 bench:          ; $(venv)python -m tests.bench $(ARGS)
 config-docs:    ; $(venv)python -m carry.shell.config_docs
 lock:           ; bash .ci/lock.sh $(ARGS)

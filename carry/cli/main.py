@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "adopt": ("operate", "Take foreign holdings of a coin into the carry."),
     "set": ("operate", "Change a setting while the bot runs."),
     "replay": ("replay", "Decide journaled ticks again and compare."),
+    "storm": ("storm", "Whole bots against the exchange under faults; promises are checked."),
     "config": ("config", "Check or show the config."),
 }
 

@@ -60,7 +60,7 @@ def catalogue() -> tuple[str, ...]:
     """Every fault id, in order."""
     from . import faults_host, faults_market, faults_reads, faults_writes
 
-    assert faults_host and faults_market and faults_reads and faults_writes
+    assert all((faults_host, faults_market, faults_reads, faults_writes))
     return tuple(sorted({*ON_CALL, *ON_TIME}, key=lambda name: int(name[1:])))
 
 

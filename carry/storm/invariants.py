@@ -10,7 +10,6 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
-import msgspec
 
 from carry.core import ledger, risk
 from carry.core.actions import Action, Alert, Cancel, CancelForeign, Fence, Note, Place, SetLeverage
@@ -45,7 +44,7 @@ class Violation(Exception):
 
 @attrs.define
 class Sent:
-    """An order on the wire, by cloid. `landed`: when the exchange took it, None while it did not."""
+    """An order on the wire. `landed`: how often the exchange took it."""
 
     cloid: str
     asset: int

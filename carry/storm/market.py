@@ -22,7 +22,7 @@ REGIMES = ("calm", "trend", "crash", "thin", "blowout", "flipflop")
 
 @attrs.frozen(kw_only=True)
 class Shape:
-    """A regime with its figures. begin_min: minutes after the start. bp: size, 1e-4 of the price."""
+    """A regime with its figures. begin_min: minutes after the start. bp: 1e-4 of the price."""
 
     regime: str
     begin_min: int

@@ -187,7 +187,8 @@ class Life:
         if not is_flat(state):
             return False
         account = state.account
-        touched = max((ms for c in state.carries.values() for ms in c.touched_ms.values()), default=0)
+        times = (ms for c in state.carries.values() for ms in c.touched_ms.values())
+        touched = max(times, default=0)
         read = min(account.positions_ms, account.balances_ms)
         swept = min(account.fills_ms, account.receipts_ms, account.transfers_ms)
         return read > touched and swept >= read and not state.intents

@@ -1,4 +1,4 @@
-"""The wire of a storm: requests and websocket frames as bytes, with latency and faults, no socket."""
+"""The wire of a storm: requests and frames as bytes, with latency and faults, no socket."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final

@@ -228,7 +228,7 @@ class World:
     def _connect(self, *args: Any, **more: Any) -> sqlite3.Connection:
         if self.db.in_transaction:
             self.db.execute("ROLLBACK")
-        self.db.boundary = self.boundary  # type: ignore[method-assign, attr-defined]
+        self.db.boundary = self.boundary
         return self.db
 
     def run(self, upto: int, enough: Callable[[], bool] = lambda: False) -> None:

@@ -1,0 +1,53 @@
+"""`carry storm`."""
+
+import json
+
+import click
+
+
+@click.command()
+@click.option("--seeds", default="0:100", help="Seeds A:B, B excluded.")
+@click.option("--ticks", type=click.IntRange(min=100), default=2_000, help="Ticks of each seed.")
+@click.option("--preset", help='"none", or faults joined by "+", such as F20+F100.')
+@click.option("--jobs", type=click.IntRange(min=1), default=1, help="Processes.")
+@click.option("--json", "as_json", is_flag=True, help="The figures as one JSON object.")
+def storm(seeds: str, ticks: int, preset: str | None, jobs: int, as_json: bool) -> int:
+    """Run whole bots against the exchange under faults; exit 1 at a broken promise."""
+    from carry.storm import campaign
+
+    first, last = _range(seeds)
+    try:
+        campaign.case_of(first, ticks, preset)
+    except campaign.BadPreset as error:
+        raise click.UsageError(str(error)) from None
+    with click.progressbar(length=last - first, label="storm", hidden=as_json) as bar:
+        outcomes = campaign.run_all(
+            range(first, last), ticks, preset, jobs, lambda outcome: bar.update(1)
+        )
+    figures = campaign.summary(outcomes)
+    broken = [outcome for outcome in outcomes if outcome.broken is not None]
+    if as_json:
+        click.echo(json.dumps(figures, indent=2))
+        return 1 if broken else 0
+    for outcome in broken[:3]:
+        click.echo(campaign.told(outcome, ticks, preset))
+        click.echo()
+    hits = figures.pop("hits")
+    violations = figures.pop("violations")
+    click.echo("  ".join(f"{name} {count}" for name, count in hits.items()))
+    for name, value in figures.items():
+        click.echo(f"{name.replace('_', ' '):<26} {value}")
+    for each in violations:
+        click.echo(f"seed {each['seed']}: {each['invariant']}: {each['text'].splitlines()[0]}")
+    return 1 if broken else 0
+
+
+def _range(text: str) -> tuple[int, int]:
+    first, colon, last = text.partition(":")
+    if not (first.isdigit() and (last.isdigit() or not colon)):
+        raise click.UsageError(f"--seeds {text}: two numbers A:B, such as 0:100")
+    begin = int(first)
+    end = int(last) if colon else begin + 1
+    if end <= begin:
+        raise click.UsageError(f"--seeds {text}: B must be above A")
+    return begin, end

@@ -1,0 +1,158 @@
+"""Many seeds: run them on several processes, sum up what came of them, and shrink what broke."""
+
+import concurrent.futures
+import multiprocessing
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from decimal import Decimal
+from typing import Any, Final
+
+import attrs
+
+from carry.core.num import ZERO, show
+from carry.shell.say import render
+
+from .draw import Case, Strike, draw
+from .faults import catalogue
+from .phases import Outcome, live
+
+SHRINK_RUNS_MAX: Final = 80
+TRANSCRIPT_TICKS: Final = 12
+Preset = str | None
+
+
+class BadPreset(ValueError):
+    """A preset that names no fault of the catalogue."""
+
+
+def case_of(seed: int, ticks: int, preset: Preset = None) -> Case:
+    """The case of a seed. Raises BadPreset."""
+    known = catalogue()
+    if preset not in (None, "none"):
+        wrong = [name for name in str(preset).split("+") if name not in known]
+        if wrong:
+            raise BadPreset(f"{', '.join(wrong)}: no such fault; there are {', '.join(known)}")
+    return draw(seed, ticks, known, preset)
+
+
+def run_one(job: tuple[int, int, Preset]) -> Outcome:
+    return live(case_of(*job))[0]
+
+
+def run_all(
+    seeds: Iterable[int],
+    ticks: int,
+    preset: Preset = None,
+    jobs: int = 1,
+    done: Callable[[Outcome], None] = lambda outcome: None,
+) -> list[Outcome]:
+    """The outcomes of all seeds, by seed. `done` is told each as it comes."""
+    work = [(seed, ticks, preset) for seed in seeds]
+    outcomes: list[Outcome] = []
+    for outcome in _outcomes(work, jobs):
+        done(outcome)
+        outcomes.append(outcome)
+    return sorted(outcomes, key=lambda outcome: outcome.seed)
+
+
+def _outcomes(work: Sequence[tuple[int, int, Preset]], jobs: int) -> Iterator[Outcome]:
+    if jobs <= 1:
+        yield from map(run_one, work)
+        return
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(jobs, mp_context=context) as pool:
+        for future in concurrent.futures.as_completed([pool.submit(run_one, job) for job in work]):
+            yield future.result()
+
+
+# --- a violation ----------------------------------------------------------------------------------
+
+
+def shrink(case: Case, invariant: str) -> Case:
+    """The case with as few strikes as still break the same invariant (delta debugging)."""
+    strikes, runs, size = case.strikes, 0, len(case.strikes)
+    while size and runs < SHRINK_RUNS_MAX:
+        at, shrunk = 0, False
+        while at < len(strikes) and runs < SHRINK_RUNS_MAX:
+            less = (*strikes[:at], *strikes[at + size :])
+            runs += 1
+            broken = live(attrs.evolve(case, strikes=less))[0].broken
+            if broken is not None and broken[0] == invariant:
+                strikes, shrunk = less, True
+            else:
+                at += size
+        if not shrunk or size > 1:
+            size //= 2
+    return attrs.evolve(case, strikes=strikes)
+
+
+def transcript(case: Case) -> tuple[str, ...]:
+    """The last ticks of a case as the scenarios tell them, then the storm's own notes."""
+    _, world = live(case, keep=True)
+    lines = [line for tick in world.history[-TRANSCRIPT_TICKS:] for line in render(*tick)]
+    return (*lines, "", *world.truth.notes[-20:])
+
+
+def reproduce(seed: int, ticks: int, preset: Preset) -> str:
+    """The command that runs this seed again."""
+    more = f" --preset {preset}" if preset is not None else ""
+    return f"carry storm --seeds {seed}:{seed + 1} --ticks {ticks}{more}"
+
+
+def told(outcome: Outcome, ticks: int, preset: Preset) -> str:
+    """A violation for a person: what broke, the least that breaks it, what led to it, how to
+    see it again.
+    """
+    assert outcome.broken is not None
+    name, text = outcome.broken
+    small = shrink(case_of(outcome.seed, ticks, preset), name)
+    named: Sequence[Strike] = small.strikes
+    return "\n".join(
+        (
+            f"seed {outcome.seed}: {name}: {text}",
+            f"faults that are enough: {' '.join(map(str, named)) or 'none'}",
+            "",
+            *transcript(small),
+            "",
+            f"again: {reproduce(outcome.seed, ticks, preset)}",
+        )
+    )
+
+
+# --- all of it ------------------------------------------------------------------------------------
+
+
+def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """The figures of a campaign. Money in USD as text, times in ms, shares as percent."""
+    hits: Counter[str] = Counter()
+    for outcome in outcomes:
+        hits.update(outcome.hits)
+    ticks = sum(outcome.ticks for outcome in outcomes)
+    seconds = sum(outcome.seconds for outcome in outcomes)
+    whole = [outcome for outcome in outcomes if outcome.broken is None and not outcome.halted]
+    quiet = [outcome for outcome in outcomes if outcome.faultless]
+    worst = max((outcome.worst_usd for outcome in outcomes), default=ZERO)
+    return {
+        "seeds": len(outcomes),
+        "ticks": ticks,
+        "ticks_per_s": round(ticks / seconds) if seconds else 0,
+        "violations": [
+            {"seed": o.seed, "invariant": o.broken[0], "text": o.broken[1]}
+            for o in outcomes
+            if o.broken is not None
+        ],
+        "faultless": len(quiet),
+        "hits": {name: hits[name] for name in catalogue()},
+        "hits_total": sum(hits.values()),
+        "hits_while_open_percent": _percent(sum(o.open_hits for o in outcomes), sum(hits.values())),
+        "held_before_percent": _percent(sum(o.held_before for o in outcomes), len(outcomes)),
+        "held_after_percent": _percent(sum(o.held_after for o in whole), len(whole)),
+        "worst_naked_usd": show(Decimal(worst).quantize(Decimal("0.01"))),
+        "longest_naked_ms": max((o.longest_ms for o in outcomes), default=0),
+        "restarts": sum(o.restarts for o in outcomes),
+        "boundaries": sum(o.boundaries for o in outcomes),
+    }
+
+
+def _percent(part: int, whole: int) -> float:
+    return round(100 * part / whole, 1) if whole else 0.0
