@@ -48,6 +48,7 @@ class WallClock:
 
     def __init__(self, interrupted: Callable[[], bool] = never) -> None:
         self._interrupted = interrupted
+        self._noticed = False
         self._newest_mono = 0
         self._shift_ms = 0
         self._ahead_ms: int | None = None  # venue clock minus monotonic, the tightest proven
@@ -102,13 +103,16 @@ class WallClock:
 
     def wait(self, venue: Streaming, ms: int) -> bool:
         end_ms = self.mono_ms() + ms
-        while not self._interrupted():
+        while True:
+            if self._interrupted() and not self._noticed:
+                # Once: what a stop has to finish takes ticks of its own, each with its wait.
+                self._noticed = True
+                return False
             left_ms = end_ms - self.mono_ms()
             if left_ms <= 0:
                 return False
             if venue.stream.poll(min(left_ms / 1000, SLICE_S)):
                 return True
-        return False
 
 
 class LockstepClock:

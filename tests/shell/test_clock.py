@@ -114,6 +114,21 @@ def test_a_wait_ends_early_for_what_is_ours_and_for_a_stop() -> None:
     assert clock.wait(venue, 10_000_000) is False
 
 
+def test_a_stop_ends_one_wait_only(machine: Time) -> None:
+    """What a stop has to finish takes ticks: without waits they would be a busy loop."""
+    venue, clock = Venue(), WallClock(lambda: True)
+
+    def poll(timeout_s: float) -> bool:
+        machine.sleep(timeout_s)
+        return False
+
+    venue.stream.poll = poll  # type: ignore[method-assign]
+    assert clock.wait(venue, 1_000) is False
+    assert clock.mono_ms() == 50_000
+    assert clock.wait(venue, 1_000) is False
+    assert clock.mono_ms() == 51_000
+
+
 def test_journal_ids_are_drawn() -> None:
     clock = WallClock()
     ids = {clock.journal_id("0xa") for _ in range(100)}
