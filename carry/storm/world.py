@@ -105,7 +105,10 @@ class StormClock(WallClock):
         while True:
             if venue.stream.poll(0):
                 return True
-            if world.exchange.now >= end_ms or world.stopping:
+            if world.stopping and not self._noticed:
+                self._noticed = True
+                return False
+            if world.exchange.now >= end_ms:
                 return False
             world.until(end_ms, wake=True)
 
@@ -183,7 +186,7 @@ class World:
     def boot(self) -> None:
         """Start the process on the journal as it is."""
         case = self.case
-        self.stopping = False
+        self.stopping = self.clock._noticed = False
         self.link.stop()
         faults = self.link.faults
         self.link = StormLink(self)
