@@ -34,8 +34,11 @@ BROKEN_RULES: Final = ("divisible by tick", "invalid size", "zero size", "minimu
 LAYS_DOWN: Final = ("journal_old", "other_writer", "journal", "signature")
 
 
-class Violation(Exception):
-    """An invariant was broken. `name`: which; `text`: what was seen."""
+class Violation(BaseException):
+    """An invariant was broken. `name`: which; `text`: what was seen.
+
+    No `except Exception` of the bot, on whose stack it is raised, may take it for a fault.
+    """
 
     def __init__(self, name: str, text: str) -> None:
         super().__init__(f"{name}: {text}")

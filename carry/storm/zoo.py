@@ -1,0 +1,261 @@
+"""Broken bots, each from an incident in the field: what a storm must be able to tell from ours.
+
+Each is a patch of at most 15 lines over real functions, put on for the length of a `with`. It
+passes seeds without faults, and some seed with the named faults kills it.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from typing import Any, Final
+from unittest import mock
+
+import attrs
+
+from carry.core import absorb, holdings, intents, phases, planning
+from carry.core import observations as seen
+from carry.core import step as composition
+from carry.core.actions import Fence, Place, Query
+from carry.core.state import Idle, State
+from carry.core.types import Leg
+from carry.shell import gather, journal, loop
+from carry.shell.execute import execute
+from carry.venues.hyperliquid import replies
+
+Patch = Callable[[], contextlib.AbstractContextManager[Any]]
+
+
+@attrs.frozen
+class Animal:
+    """A broken bot. preset: the faults it is hunted with; seeds: those that kill it, at `TICKS`."""
+
+    incident: str
+    preset: str
+    seeds: tuple[int, ...]
+    patch: Patch
+
+
+TICKS: Final = 300
+ZOO: Final[dict[str, Animal]] = {}
+
+
+def animal(incident: str, preset: str, *seeds: int) -> Callable[[Patch], Patch]:
+    def add(patch: Patch) -> Patch:
+        ZOO[patch.__name__] = Animal(incident, preset, seeds, patch)
+        return patch
+
+    return add
+
+
+@contextlib.contextmanager
+def all_of(*patches: Any) -> Iterator[None]:
+    with contextlib.ExitStack() as stack:
+        for patch in patches:
+            stack.enter_context(patch)
+        yield
+
+
+def _unguarded(state: State, actions: Any) -> None:
+    """No last look at the actions: what it would catch must be caught by the storm."""
+
+
+@animal("a timeout is a failure, and the order is sent again under a new nonce", "F20+F21+F36")
+def retries_on_timeout() -> Any:
+    def outcome(write: Any, posted: Any) -> Any:
+        found = real(write, posted)
+        if isinstance(found, seen.OutcomeUnknown):
+            return seen.NotSent(intent=found.intent, why=found.why)
+        return found
+
+    real = replies.outcome_of
+    return mock.patch("carry.venues.hyperliquid.venue.outcome_of", outcome)
+
+
+@animal("an empty reply is read as flat", "F60+F63+F61")
+def empty_is_flat() -> Any:
+    def compare(state: State, coin: str, leg: Leg, held: Decimal, issued_ms: int) -> Any:
+        carry = state.carries[coin]
+        diff = held - carry.owned(leg) - carry.foreign(leg)
+        if diff and leg.value in carry.known and not any(True for _ in state.of(coin, leg)):
+            return holdings._appeared(state, carry, leg, diff)
+        return real(state, coin, leg, held, issued_ms)
+
+    real = holdings.compare
+    return mock.patch.object(absorb, "compare", compare)
+
+
+@animal("a snapshot's old fills are added again", "F44+F43+F67")
+def snapshot_adds_fills() -> Any:
+    def book_fill(state: State, fill: Any, *, complete: bool) -> Any:
+        known = {k: v for k, v in state.seen.items() if k != fill.trade_id}
+        again = not complete and fill.trade_id in state.seen
+        return real(attrs.evolve(state, seen=known) if again else state, fill, complete=complete)
+
+    real = holdings.book_fill
+    return mock.patch.object(absorb, "book_fill", book_fill)
+
+
+@animal("the hedge is sized from what was asked, not from what filled", "F37+F13+F14+F12")
+def hedges_the_request() -> Any:
+    def placed(place: Any, response: Any) -> Any:
+        found = real(place, response)
+        if isinstance(found, seen.Accepted) and not found.resting:
+            return attrs.evolve(found, filled_sz=place.sz)
+        return found
+
+    real = replies._placed
+    return mock.patch.object(replies, "_placed", placed)
+
+
+@animal("a perp buy is sized from the spot and the flag is forgotten", "F80+F39+F81")
+def trusts_no_reduce_only() -> Any:
+    def issue(state: State, carry: Any, draft: Any) -> Any:
+        state, said = real(state, carry, draft)
+        return state, tuple(
+            attrs.evolve(a, reduce_only=False) if isinstance(a, Place) else a for a in said
+        )
+
+    real = planning.issue
+    nothing = mock.patch.object(composition, "check", _unguarded)
+    return all_of(mock.patch.object(planning, "issue", issue), nothing)
+
+
+@animal("a kill is forgotten by a restart", "F100+F111")
+def kill_forgotten() -> Any:
+    def load(self: Any) -> Any:
+        state = real(self)
+        if state is None:
+            return None
+        kept = {n: x for n, x in state.latches.items() if x.mode != "flatten"}
+        return attrs.evolve(state, latches=kept)
+
+    real = journal.Journal.load
+    return mock.patch.object(journal.Journal, "load", load)
+
+
+@animal("after a crash the open orders are believed never sent", "F100")
+def crash_forgets_orders() -> Any:
+    def doubt_all(state: State) -> State:
+        return attrs.evolve(state, intents={})
+
+    return mock.patch.object(absorb, "doubt_all", doubt_all)
+
+
+@animal("flat is said without asking the venue", "F21+F22+F28+F20+F36")
+def says_flat_unasked() -> Any:
+    def leave(state: State, carry: Any, look: Any, phase: Any) -> Any:
+        found = real(state, carry, look, phase)
+        stuck = any(i.unknown for i in state.of(carry.coin))
+        return phases.Decision(phase=Idle(until_ms=state.now_ms)) if stuck else found
+
+    real = phases.leave
+    return mock.patch.object(phases, "leave", leave)
+
+
+@animal("the machine's clock makes the nonces, whatever was used before", "F02+F04")
+def nonces_by_the_clock() -> Any:
+    return mock.patch.object(planning, "next_nonce", lambda state: state.wall_ms)
+
+
+@animal("acts first, writes down later", "F100+F20")
+def acts_then_writes() -> Any:
+    def run(self: Any) -> Any:
+        while not self._over():
+            began = self.clock.mono_ms()
+            found = self._gatherer.gather(self.state, self._outcomes, self._wishes())
+            found, after, actions = self._think(found)
+            self._outcomes = execute(self.venue, actions)
+            self.journal.commit(found, after, actions)
+            self.state = after
+            if self._looked and not self._outcomes:
+                self._woken = not self._over() and self._wait(began)
+        return self.state
+
+    return mock.patch.object(loop.Bot, "run", run)
+
+
+@animal("an unknown order is resolved by its record alone, before its nonce is closed", "F21+F22")
+def record_before_fence() -> Any:
+    def recorded(state: State, intent: Any, fact: Any) -> Any:
+        if fact.status == "unknown" and intent.unknown:
+            return intents.settled(state, intent, "never")
+        return real(state, intent, fact)
+
+    def pursue(state: State, answered: bool) -> Any:
+        state, asked = chase(state, answered)
+        return state, tuple(map(_query_instead(state), asked))
+
+    real, chase = intents._recorded, intents.pursue
+    return all_of(
+        mock.patch.object(intents, "_recorded", recorded),
+        mock.patch.object(composition, "pursue", pursue),
+    )
+
+
+def _query_instead(state: State) -> Callable[[Any], Any]:
+    def turn(action: Any) -> Any:
+        if not isinstance(action, Fence):
+            return action
+        i = state.intents[str(action.intent)]
+        return Query(intent=i.no, coin=i.coin, leg=i.leg, cloid=i.cloid, why="no fence")
+
+    return turn
+
+
+@animal("the exit knows only orders that take", "F51")
+def exit_only_takes() -> Any:
+    def terms(state: State, *args: Any) -> Any:
+        return real(attrs.evolve(state, post_only_until_ms=0), *args)
+
+    real = planning._terms
+    return mock.patch.object(planning, "_terms", terms)
+
+
+@animal("a loss switch stops all orders, also those that reduce", "F80+F81+F39")
+def stop_stops_everything() -> Any:
+    def plan(state: State, carry: Any, look: Any, decision: Any) -> Any:
+        if any(latch.mode == "entries" for latch in state.latches.values()):
+            return state, ()
+        return real(state, carry, look, decision)
+
+    real = planning.plan
+    return mock.patch.object(planning, "plan", plan)
+
+
+@animal("the spot is bought in one piece and hedged at the end", "F23+F38+F37")
+def one_big_slice() -> Any:
+    def buy(state: State, carry: Any, look: Any, target: Decimal) -> Any:
+        limits = attrs.evolve(state.policy.risk, slice_usd=Decimal(1_000_000))
+        policy = attrs.evolve(state.policy, risk=limits)
+        return real(attrs.evolve(state, policy=policy), carry, look, target)
+
+    real = planning._buy
+    nothing = mock.patch.object(composition, "check", _unguarded)
+    return all_of(mock.patch.object(planning, "_buy", buy), nothing)
+
+
+@animal("a short that disappears is not missed", "F80+F81")
+def ghost_position() -> Any:
+    def taken(state: State, carry: Any, fill: Any) -> Any:
+        return state, ()
+
+    def compare(state: State, coin: str, leg: Leg, held: Decimal, issued_ms: int) -> Any:
+        return (state, ()) if leg.value in state.carries[coin].known else real(
+            state, coin, leg, held, issued_ms
+        )
+
+    real = holdings.compare
+    return all_of(
+        mock.patch.object(holdings, "_taken", taken), mock.patch.object(absorb, "compare", compare)
+    )
+
+
+@animal("a stream that says nothing is a stream where nothing happened", "F27+F40+F41+F43")
+def stream_is_the_truth() -> Any:
+    def due(self: Any, state: State) -> list[str]:
+        return [name for name in real(self, state) if name not in ("fills", "orders")
+                or not state.account.fills_ms]  # fmt: skip
+
+    real = gather.Gatherer._due
+    return mock.patch.object(gather.Gatherer, "_due", due)
+

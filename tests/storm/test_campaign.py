@@ -1,0 +1,92 @@
+"""Whole bots under drawn faults: no promise is broken, and the same seed is the same run.
+
+More of it: `make storm SEEDS=20000`, or CARRY_STORM_SEEDS and CARRY_STORM_TICKS for these tests.
+"""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from carry.storm.campaign import case_of, reproduce, shrink, summary, told
+from carry.storm.faults import catalogue
+from carry.storm.phases import live
+
+SEEDS = int(os.environ.get("CARRY_STORM_SEEDS", "48"))
+TICKS = int(os.environ.get("CARRY_STORM_TICKS", "300"))
+CATALOGUE = (
+    "F01 F02 F04 F06 F12 F13 F14 F15 F20 F21 F22 F23 F24 F25 F26 F27 F28 F30 F32 F33 F34 F35 F36 "
+    "F37 F38 F39 F40 F41 F42 F43 F44 F50 F51 F60 F61 F63 F67 F80 F81 F100 F104 F106 F111"
+).split()
+# Each broke a promise once; what was wrong is in the commit that names it.
+FOUND = [
+    (345, 600, None), (349, 600, None), (357, 600, None), (363, 600, None), (321, 600, None),
+    (388, 600, None), (436, 500, None),
+]  # fmt: skip
+
+
+def test_the_catalogue_is_whole() -> None:
+    assert list(catalogue()) == CATALOGUE
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_no_promise_breaks(seed: int) -> None:
+    outcome, _ = live(case_of(seed, TICKS))
+    assert outcome.broken is None, f"{outcome.broken}\n{reproduce(seed, TICKS, None)}"
+    if outcome.faultless:
+        assert not outcome.hits
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seed, ticks, preset", FOUND)
+def test_what_once_broke_stays_whole(seed: int, ticks: int, preset: str | None) -> None:
+    outcome, _ = live(case_of(seed, ticks, preset))
+    assert outcome.broken is None, outcome.broken
+
+
+RUN = "from carry.storm.campaign import run_one; print(run_one((7, 200, 'F20+F27+F100')).effects)"
+
+
+@pytest.mark.timeout(300)
+def test_the_same_seed_is_the_same_run_in_every_process() -> None:
+    told_by = [
+        subprocess.run(
+            [sys.executable, "-c", RUN],
+            env={**os.environ, "PYTHONHASHSEED": hashed, "PYTHONPATH": os.getcwd()},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for hashed in ("1", "4711")
+    ]
+    assert told_by[0] == told_by[1] != ""
+
+
+@pytest.mark.timeout(300)
+def test_the_journal_on_disk_is_the_same_run_as_the_one_in_memory() -> None:
+    case = case_of(11, 150, "F20+F100")
+    assert live(case)[0].effects == live(case, disk=True)[0].effects
+
+
+@pytest.mark.timeout(600)
+def test_a_violation_is_shrunk_told_and_can_be_run_again() -> None:
+    from carry.storm.zoo import ZOO
+
+    animal = ZOO["retries_on_timeout"]
+    with animal.patch():
+        for seed in range(40):
+            outcome, _ = live(case_of(seed, 200, animal.preset))
+            if outcome.broken is not None:
+                break
+        assert outcome.broken is not None
+        case = case_of(outcome.seed, 200, animal.preset)
+        small = shrink(case, outcome.broken[0])
+        assert len(small.strikes) <= 2 < len(case.strikes)
+        text = told(outcome, 200, animal.preset)
+    assert outcome.broken[0] in text
+    assert "  > " in text
+    assert f"carry storm --seeds {seed}:{seed + 1} --ticks 200 --preset {animal.preset}" in text
+    figures = summary([outcome])
+    assert figures["violations"][0]["seed"] == seed
