@@ -185,8 +185,9 @@ def _orders(state: State, read: seen.OpenOrdersRead) -> tuple[State, Said]:
             name = f"order_{order.oid}"
             said += (Alert(level="warn", name=name, coin=order.coin, text=text),)
         elif number > state.intent_no:
-            state, more = journal_old(state, f"order {number} rests", order.coin)
+            state, more = journal_old(state, number, f"order {number} rests", order.coin)
             said += more
+            strays += (order,)
         elif str(number) not in state.intents:
             strays += (order,)
     account = attrs.evolve(state.account, orders_ms=read.issued_ms, strays=strays)
@@ -283,7 +284,9 @@ def _balances(state: State, read: seen.BalancesRead) -> tuple[State, Said]:
     )
     state = attrs.evolve(state, account=account)
     said: Said = ()
-    for coin in state.carries:
+    for coin, carry in state.carries.items():
+        if coin not in read.coins and carry.broken is not None:
+            continue  # without its metadata a token cannot be told: left out, not gone
         held = read.coins[coin].total if coin in read.coins else ZERO
         state, more = compare(state, coin, Leg.SPOT, held, read.issued_ms)
         said += more

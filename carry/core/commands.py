@@ -6,7 +6,7 @@ from . import ledger
 from . import observations as seen
 from .actions import Action, Alert, Note
 from .holdings import add_outside, shift
-from .intents import latch, set_carry
+from .intents import latch, set_carry, unsaid
 from .num import ZERO, show
 from .state import Enter, HedgeOk, Idle, State
 from .types import Leg
@@ -49,7 +49,7 @@ def _resume(state: State, command: seen.Resume, said: Said) -> tuple[State, Said
         text = f"There is no latch {command.latch!r} to clear; set now: {names}."
         return state, (*said, Alert(level="warn", name="resume", coin=None, text=text))
     left = {name: each for name, each in state.latches.items() if name != command.latch}
-    state = attrs.evolve(state, latches=left)
+    state = unsaid(attrs.evolve(state, latches=left), command.latch)
     if command.latch == "drawdown":
         state = attrs.evolve(state, high_water_usd=ledger.total(state).net_usd)
     if command.latch == "other_writer":

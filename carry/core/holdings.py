@@ -18,7 +18,7 @@ from .state import Carry, Doubt, State
 from .types import Fill, FundingReceipt, Leg
 
 CONFIRM_MS = 1_000  # a second reply this much later must agree before a belief is lowered
-LAG_MS = 15_000  # replies this soon after our own last fill may come from a node that lags behind it
+LAG_MS = 15_000  # replies this soon after our own last fill may come from a lagging node
 
 Said = tuple[Action, ...]
 
@@ -46,7 +46,7 @@ def book_fill(state: State, fill: Fill, *, complete: bool) -> tuple[State, Said]
         return _taken(state, carry, fill)
     said: Said = ()
     if number is not None and number > state.intent_no:
-        state, said = journal_old(state, f"a fill of order {number} was found", fill.coin)
+        state, said = journal_old(state, number, f"a fill of order {number} was found", fill.coin)
     ref_px = intent.ref_px if intent is not None else fill.px
     state = set_carry(state, _own_fill(state, carry, fill, ref_px))
     said += (_fill_note(fill, "own"), _fee_note(fill))
@@ -193,7 +193,7 @@ def book_receipt(state: State, receipt: FundingReceipt) -> tuple[State, Said]:
     carry = state.carries.get(receipt.coin)
     if carry is None:
         return add_outside(state, ZERO, receipt.usd), ()
-    ours = ledger.funding_share(receipt, carry.perp_sz)
+    ours = ledger.funding_share(receipt, carry.foreign_perp)
     book = attrs.evolve(carry.ledger, funding_usd=carry.ledger.funding_usd + ours)
     state = set_carry(state, attrs.evolve(carry, ledger=book))
     note = Note(
@@ -211,13 +211,16 @@ def book_receipt(state: State, receipt: FundingReceipt) -> tuple[State, Said]:
     return add_outside(state, ZERO, receipt.usd - ours), (note,)
 
 
-def journal_old(state: State, what: str, coin: str) -> tuple[State, Said]:
+def journal_old(state: State, number: int, what: str, coin: str) -> tuple[State, Said]:
+    """Evidence of an order that this journal never gave. Its number, and with it its name at the
+    venue, is never given again: whoever goes on would take the old order for the new one.
+    """
     text = (
         f"{what} at the venue, but this journal ends at order {state.intent_no}: it is older than "
         "the venue's evidence, a restored copy perhaps. Nothing is traded; put the newest journal "
         "back, or start a new one and adopt, then `carry resume --ack journal_old`"
     )
-    state = latch(state, "journal_old", "halt", text)
+    state = attrs.evolve(latch(state, "journal_old", "halt", text), intent_no=number)
     return state, (Alert(level="page", name="journal_old", coin=coin, text=text),)
 
 

@@ -60,6 +60,13 @@ def latch(state: State, name: str, mode: str, why: str) -> State:
     return attrs.evolve(state, latches={**state.latches, name: new})
 
 
+def unsaid(state: State, name: str) -> State:
+    """What an alert of this name spoke of is over: the next one is news, however soon."""
+    if name not in state.said:
+        return state
+    return attrs.evolve(state, said={n: ms for n, ms in state.said.items() if n != name})
+
+
 def cloid_of(journal_id: int, number: int) -> str:
     """Our name for an order: the journal's 64 random bits, then the intent's number."""
     return f"0x{journal_id:016x}{number:016x}"
@@ -302,12 +309,14 @@ def swept(state: State, read: seen.FillsRead) -> tuple[State, Said]:
         if last is None or last.filled_sz != intent.booked_sz:
             now = Witness(filled_sz=intent.booked_sz, at_ms=read.issued_venue_ms)
             state = put(state, attrs.evolve(intent, status=attrs.evolve(status, witness=now)))
+        elif intent.booked_sz < intent.filled_sz:
+            continue  # the venue said that more filled: two looks that lag agree with each other
         elif read.issued_venue_ms - last.at_ms >= AGREE_AT_MS:
             state, more = settled(state, intent, "filled" if intent.booked_sz else "never")
             said += more
             if status.doubled and not intent.booked_sz:
                 state = attrs.evolve(state, doubled=state.doubled + 1)
-    if state.doubled >= WRITERS_MAX:
+    if state.doubled >= WRITERS_MAX and "other_writer" not in state.latches:
         text = (
             "Nonces of this agent key were used by somebody else: two programs must not share it. "
             "Nothing is traded; stop the other one, then `carry resume --ack other_writer`."

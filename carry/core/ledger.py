@@ -91,11 +91,14 @@ def moved(ledger: Ledger, net: Decimal, px: Decimal) -> Ledger:
     return attrs.evolve(ledger, ref_cost_usd=ledger.ref_cost_usd + net * px)
 
 
-def funding_share(receipt: FundingReceipt, owned_perp: Decimal) -> Decimal:
-    """Our part of a payment, USD: all of it unless foreign size was paid too."""
-    if receipt.sz in (ZERO, owned_perp):
+def funding_share(receipt: FundingReceipt, foreign_perp: Decimal) -> Decimal:
+    """Our part of a payment, USD: all of it unless foreign size was paid too.
+
+    It is read minutes after it was paid, so what we own by now says nothing of what it was paid on.
+    """
+    if not receipt.sz or not foreign_perp:
         return receipt.usd
-    return receipt.usd * owned_perp / receipt.sz
+    return receipt.usd * max(ZERO, (receipt.sz - foreign_perp) / receipt.sz)
 
 
 def pnl(carry: Carry) -> Pnl:

@@ -168,7 +168,8 @@ def _sell(state: State, carry: Carry, look: View, wanted: Decimal, why: str) -> 
         return None
     px, tif = terms
     held = floor_to(min(look.spot, _sellable_balance(state, carry)), spot.lot)
-    sz = min(held, floor_to(wanted, spot.lot), floor_to(state.policy.risk.slice_usd / px, spot.lot))
+    piece = max(spot.lot, floor_to(state.policy.risk.slice_usd / px, spot.lot))
+    sz = min(held, floor_to(wanted, spot.lot), piece)
     if why == "exit" and ZERO < (held - sz) * px < 2 * spot.min_notional:
         less = held - ceil_to(2 * spot.min_notional / px, spot.lot)
         sz = less if less * px >= 2 * spot.min_notional else held
@@ -222,8 +223,10 @@ def repaired(state: State, carry: Carry, look: View) -> tuple[Carry, Said]:
     said = ()
     if spent and not old.spent_ms:
         said = (_repair_note("hedge_repair_started", carry, look, spent),)
-    if late and not old.unwinding:
+    if late:  # said again while it lasts, as often as any alert
         what = "spot is sold" if look.delta > 0 else "the short is bought back"
+        if risk.mode(state) is Mode.HALT:
+            what = "in HALT nothing is traded, so close it by hand or clear the latch; wait"
         said += (
             Alert(
                 level="page",

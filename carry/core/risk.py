@@ -110,6 +110,23 @@ def room_usd(state: State, carry: Carry) -> Decimal:
     )
 
 
+def pledged_usd(state: State, carry: Carry) -> Decimal:
+    """What entries of other markets will still take from the wallets, USD of one leg.
+
+    All of their target, until reads newer than their last fill show what they took already.
+    """
+    account, total = state.account, ZERO
+    for other in state.carries.values():
+        if other.coin == carry.coin or not isinstance(other.phase, Enter):
+            continue
+        asked = min(account.positions_ms, account.balances_ms)
+        shown = asked > max(other.touched_ms.values(), default=-1)
+        taken = min(other.spot_sz, -other.perp_sz) if shown else ZERO
+        px = ledger.price(other, Leg.SPOT) or ZERO
+        total += max(ZERO, other.phase.target_sz - taken) * px
+    return total
+
+
 def entry_size(state: State, carry: Carry, market: Market, ask_px: Decimal) -> Decimal:
     """Base units of spot a new carry would hold: the target, cut to caps and to what both legs'
     margin allows, on the coarser lot.
@@ -127,7 +144,8 @@ def entry_size(state: State, carry: Carry, market: Market, ask_px: Decimal) -> D
             policy.execution.perp_leverage,
             policy.risk.collateral_buffer,
             economics.fees_in_force(policy.fees, fees).spot_taker,
-        ),
+        )
+        - pledged_usd(state, carry),
     )
     return max(ZERO, floor_to(usd / ask_px, market.lot))
 

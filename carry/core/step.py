@@ -8,7 +8,7 @@ from . import ledger, planning, risk
 from .absorb import absorb
 from .actions import Action, Alert, Note
 from .guard import check
-from .intents import latch, pursue, set_carry
+from .intents import latch, pursue, set_carry, unsaid
 from .num import show
 from .observations import Observations
 from .phases import View, decide, view
@@ -33,6 +33,8 @@ def step(state: State, obs: Observations) -> tuple[State, tuple[Action, ...]]:
     state, said = absorb(state, obs)
     state, more = pursue(state, answered=bool(obs.reads))
     actions = [*said, *more]
+    state, more = _drawdown(state)
+    actions += more
     for coin in _order(state):
         state, more = _market(before, state, coin)
         actions += more
@@ -70,6 +72,8 @@ def _market(before: State, state: State, coin: str) -> tuple[State, tuple[Action
     look = view(before, state, carry, px)
     carry, said = planning.repaired(state, carry, look)
     state = set_carry(state, carry)
+    if carry.repair is None:
+        state = unsaid(state, f"naked_{coin}")
     found = risk.prospect(state, carry) if isinstance(carry.phase, Idle) else None
     decision = decide(state, carry, look, found)
     old, new = type(carry.phase), type(decision.phase)
@@ -135,8 +139,13 @@ def _moved(
 # --- what concerns all markets --------------------------------------------------------------------
 
 
-def _watch(state: State) -> tuple[State, tuple[Action, ...]]:
-    """Latches and alerts of the account as a whole, and the minute's figures."""
+def _drawdown(state: State) -> tuple[State, tuple[Action, ...]]:
+    """Latch a fall of net PnL. Before anything is decided: a latch of this tick binds this tick.
+
+    Prices of two ages are no PnL: a move between them would look like a gain or a loss.
+    """
+    if any(_ages_differ(state, carry) for carry in state.carries.values()):
+        return state, ()
     actions: list[Action] = []
     pnl = ledger.total(state)
     high = max(state.high_water_usd, pnl.net_usd)
@@ -150,6 +159,19 @@ def _watch(state: State) -> tuple[State, tuple[Action, ...]]:
         )
         state = latch(state, "drawdown", "reduce", text)
         actions.append(Alert(level="page", name="drawdown", coin=None, text=text))
+    return state, tuple(actions)
+
+
+def _ages_differ(state: State, carry: Carry) -> bool:
+    """Whether one leg of a holding is priced by now and the other by some time ago."""
+    fresh = [risk.fresh_quote(state, carry, leg) is not None for leg in Leg]
+    return bool(carry.spot_sz or carry.perp_sz) and fresh[0] != fresh[1]
+
+
+def _watch(state: State) -> tuple[State, tuple[Action, ...]]:
+    """Alerts of the account as a whole, and the minute's figures."""
+    actions: list[Action] = []
+    pnl = ledger.total(state)
     for carry in state.carries.values():
         actions += _distance(state, carry)
     if state.venue_ms is not None:
@@ -188,7 +210,10 @@ def _distance(state: State, carry: Carry) -> tuple[Action, ...]:
         f"{carry.coin} may rise {show(percent)} % before the short is liquidated, less than "
         f"{show(warn * 100)} %: add USDC to the account, or flatten."
     )
-    return (Alert(level="page", name=f"liquidation_{carry.coin}", coin=carry.coin, text=text),)
+    # What comes nearer is news: below two thirds, and below one third of the warning.
+    near = "_close" if distance < warn / 3 else "_nearer" if distance < warn * 2 / 3 else ""
+    name = f"liquidation_{carry.coin}{near}"
+    return (Alert(level="page", name=name, coin=carry.coin, text=text),)
 
 
 def gates(state: State) -> tuple[Gate, ...]:

@@ -142,17 +142,18 @@ def test_what_others_took_is_external() -> None:
 
 
 @pytest.mark.parametrize(
-    "paid_on, owned, ours",
+    "paid_on, foreign, ours",
     [
-        ("-10", "-10", "1"),
+        ("-10", "0", "1"),
         ("0", "-10", "1"),  # the venue does not tell the size: all of it
-        ("-10", "-8", "0.8"),  # two of the ten are foreign
-        ("-10", "0", "0"),
+        ("-10", "-2", "0.8"),  # two of the ten are foreign
+        ("-10", "-10", "0"),
+        ("-10", "-12", "0"),
     ],
 )
-def test_our_share_of_a_payment(paid_on: str, owned: str, ours: str) -> None:
+def test_our_share_of_a_payment(paid_on: str, foreign: str, ours: str) -> None:
     receipt = FundingReceipt(coin="X", at_ms=1, usd=D(1), sz=D(paid_on), rate=D("0.0001"))
-    assert ledger.funding_share(receipt, D(owned)) == D(ours)
+    assert ledger.funding_share(receipt, D(foreign)) == D(ours)
 
 
 def test_holdings_without_a_price_are_carried_at_cost() -> None:

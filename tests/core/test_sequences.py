@@ -1,0 +1,167 @@
+"""Sequences of events that lost money, lost a leg, or stayed silent; each was found by a reader."""
+
+from decimal import Decimal as D
+
+import attrs
+
+from carry.core.actions import Alert, Cancel, Place, Query
+from carry.core.intents import put
+from carry.core.observations import Balance, BalancesRead, Observations
+from carry.core.state import Enter, HedgeOk
+from carry.core.step import step
+from carry.core.types import Leg
+from tests.scenarios.runner import Play, Tick
+
+from .making import QUOTES, carry, go, held, play, row, scenario
+
+
+def alerts(tick: Tick) -> list[str]:
+    return [a.name for a in tick.actions if isinstance(a, Alert)]
+
+
+def test_an_order_owed_fills_is_not_settled_by_two_looks_that_agree() -> None:
+    """8 asked, 4 filled by the reply, the rest withdrawn; the fills come a minute late.
+
+    Two looks that agree on nothing are a lagging history: freed, the leg would be hedged twice.
+    """
+    player = play()
+    go(player, 0)
+    go(player, 1_000, "rest spot")
+    (intent,) = player.state.intents.values()
+    player.state = put(player.state, attrs.evolve(intent, filled_sz=D(4)))
+    words = {Place: "refuse perp no_match", Cancel: "cancelled spot", Query: "record gone"}
+    for t_ms in range(2_000, 20_000, 1_000):
+        go(player, t_ms, ";".join(words[type(a)] for a in player.pending))
+    assert str(intent.no) in player.state.intents
+    assert player.state.position(carry(player.state), Leg.SPOT) > D("3.9")
+
+
+def test_a_drawdown_in_the_middle_of_an_entry_is_no_fault_of_ours() -> None:
+    """The tick that latches it would also have bought the next slice: the guard must not fail."""
+    player = play(config={"strategy.target_usd_notional": "400", "risk.max_drawdown_usd": "2"})
+    go(player, 0)
+    go(player, 1_000, "fills")
+    tick = go(player, 2_000, "fills", spot="24.75/24.752", perp="25.00/25.002")
+    assert "drawdown" in alerts(tick)
+    assert not any(isinstance(a, Place) and a.leg is Leg.SPOT for a in tick.actions)
+
+
+def _unhedged_again(player: Play, from_ms: int) -> list[str]:
+    """A short is deleveraged and cannot be had again, until the spot that lost it is sold."""
+    said = alerts(go(player, from_ms, "adl 1 @ 25"))
+    for t_ms in range(from_ms + 1_000, from_ms + 20_000, 1_000):
+        sent = [a for a in player.pending if isinstance(a, Place)]
+        answer = "refuse perp oi_cap" if sent and sent[0].leg is Leg.PERP else "fills"
+        said += alerts(go(player, t_ms, answer))
+    return said
+
+
+def test_a_leg_that_is_naked_again_within_the_hour_is_said_again() -> None:
+    player = held()
+    assert "naked_HYPE" in _unhedged_again(player, 1_000)
+    assert "naked_HYPE" in _unhedged_again(player, 60_000)
+
+
+def test_a_leg_that_stays_naked_is_said_every_hour() -> None:
+    player = held()
+    go(player, 1_000, "adl 4 @ 25")
+    said: list[str] = []
+    for n in range(1, 130):
+        sent = [a for a in player.pending if isinstance(a, Place)]
+        answers = [f"refuse {a.leg.value} price_band" for a in sent]
+        said += alerts(go(player, 1_000 + n * 60_000, ";".join(answers)))
+    assert said.count("naked_HYPE") >= 2
+
+
+def test_a_hedge_refused_for_margin_whose_spot_cannot_be_sold_is_said() -> None:
+    player = play()
+    go(player, 0)
+    go(player, 1_000, "fills")
+    said = alerts(go(player, 2_000, "refuse perp margin"))
+    for t_ms in range(3_000, 20_000, 1_000):
+        sent = [a for a in player.pending if isinstance(a, Place)]
+        said += alerts(go(player, t_ms, "refuse spot price_band" if sent else ""))
+    assert "naked_HYPE" in said
+
+
+def test_a_latch_that_falls_again_after_it_was_cleared_is_said_again() -> None:
+    player = held()
+    assert "crash" in alerts(go(player, 1_000, "fault crash"))
+    go(player, 2_000, "resume crash")
+    assert "crash" in alerts(go(player, 3_000, "fault crash"))
+
+
+def test_liquidation_that_comes_nearer_is_said_again() -> None:
+    player = held(account={"usd": "460"})
+    first = alerts(go(player, 1_000, spot="44/44.002", perp="44/44.002"))
+    again = alerts(go(player, 2_000, spot="51/51.002", perp="51/51.002"))
+    assert first
+    assert again
+    assert first != again
+
+
+def test_a_coin_without_metadata_is_not_gone_from_the_balances() -> None:
+    """A restart while `spotMeta` is broken: its token cannot be told, so its row is left out."""
+    player = held()
+    go(player, 1_000, "broken; restart")
+    state = player.state
+    for n in range(1, 60):
+        go(player, 1_000 + n * 1_000, "mute balances")
+        read = BalancesRead(
+            usd=Balance(total=D(800), hold=D(0)),
+            coins={},
+            issued_ms=player.state.now_ms + 500,
+        )
+        state = player.state
+        told = Observations(
+            mono_ms=state.now_ms + 600,
+            wall_ms=state.wall_ms + 600,
+            venue_ms=None if state.venue_ms is None else state.venue_ms + 600,
+            reads=(read,),
+        )
+        player.state, actions = step(state, told)
+        assert not any(isinstance(a, Place) for a in actions)
+    assert carry(player.state).spot_sz > 0
+    assert isinstance(carry(player.state).phase, HedgeOk)
+
+
+def test_two_entries_do_not_count_on_the_same_money() -> None:
+    """1000 USD carry one leg of 450; what the first will use is not there for the second."""
+    markets: dict[str, dict[str, str]] = {"BTC": {}, "HYPE": {}}
+    cells = {(coin, what): cell for coin in markets for what, cell in QUOTES.items()}
+    first = attrs.evolve(row(0), cells=cells)
+    config = {"strategy.target_usd_notional": "400"}
+    player = Play(scenario(markets=markets, rows=(first,), config=config))
+    for n in range(12):
+        player.row(attrs.evolve(first, t_ms=n * 1_000, events=(("fills",),) if n else ()))
+        carries = player.state.carries.values()
+        aims = [c.phase.target_sz if isinstance(c.phase, Enter) else c.spot_sz for c in carries]
+        assert 300 < sum(aims) * 25 <= 450
+
+
+def test_prices_of_two_ages_are_no_drawdown() -> None:
+    """After an outage the perp's quote is of now and the spot's of before: nothing was lost."""
+    player = held(config={"risk.max_drawdown_usd": "10"})
+    tick = go(player, 60_000, "mute HYPE.spot", spot=None, perp="30/30.002")
+    assert "drawdown" not in alerts(tick)
+    assert player.state.high_water_usd < 1
+    tick = go(player, 61_000, spot="30/30.002", perp="30/30.002")
+    assert "drawdown" not in player.state.latches
+
+
+def test_a_lot_above_a_slice_can_still_be_sold() -> None:
+    player = held(markets={"HYPE": {"lot": "1"}})
+    go(player, 1_000, "set-key risk.slice_usd 20; flatten")
+    tick = go(player, 2_000)
+    assert [a.sz for a in tick.actions if isinstance(a, Place)] == [D(1)]
+
+
+def test_names_of_a_newer_journal_are_not_used_again() -> None:
+    """Resumed on a restored copy, order 3 would be taken for the order 3 of before."""
+    player = held()
+    go(player, 1_000, "stray 99")
+    go(player, 2_000, "resume journal_old; flatten")
+    tick = go(player, 3_000)
+    sent = [a.intent for a in tick.actions if isinstance(a, Place)]
+    assert sent
+    assert min(sent) > 99
