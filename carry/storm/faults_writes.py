@@ -126,20 +126,28 @@ def error_but_accepted(world: "World", call: Call, rng: random.Random) -> Answer
 
 @on_call("F21", is_write)
 def lands_later(world: "World", call: Call, rng: random.Random) -> Answer:
-    world.after(rng.choice((0, 1_000, 4_000, 9_000, 20_000, 60_000)) + rng.randrange(1_000),
-                lambda: _late(world, call))  # fmt: skip
+    delay = rng.choice((0, 1_000, 4_000, 9_000, 20_000, 60_000)) + rng.randrange(1_000)
+    _fly(world, call, delay)
     raise timed_out(world)
 
 
-def _late(world: "World", call: Call) -> None:
-    world.truth.note(f"late bytes arrive: {call.kind}")
-    world.land(call.body, call.path)
+def _fly(world: "World", call: Call, delay_ms: int) -> None:
+    """The bytes arrive later."""
+    cloid = call.order["c"] if call.order is not None else ""
+
+    def arrive() -> None:
+        world.truth.note(f"late bytes arrive: {call.kind}")
+        world.truth.flying.pop(cloid, None)
+        world.land(call.body, call.path)
+
+    world.truth.flying[cloid] = True
+    world.after(delay_ms, arrive)
 
 
 @on_call("F22", lambda call: is_write(call) and call.decoded.get("expiresAfter") is not None)
 def at_the_expiry(world: "World", call: Call, rng: random.Random) -> Answer:
     due = call.decoded["expiresAfter"] + rng.choice((-1, 0, 1))
-    world.after(due - world.exchange.now, lambda: _late(world, call))
+    _fly(world, call, due - world.exchange.now)
     raise timed_out(world)
 
 

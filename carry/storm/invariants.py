@@ -75,7 +75,8 @@ class Truth:
         self.world = world
         self.account = world.exchange.accounts[world.account]
         self.sent: dict[str, Sent] = {}
-        self.nonces: dict[int, str] = {}
+        self.committed: dict[int, bool] = {}
+        self.flying: dict[str, bool] = {}  # orders whose bytes are on their way, by cloid
         self.nonce_high = 0
         self.naked = {coin: Naked() for coin in world.case.policy.coins}
         self.gone: dict[str, Decimal] = dict.fromkeys(world.case.policy.coins, ZERO)
@@ -216,13 +217,12 @@ class Truth:
         self.effects.update(call.body)
         self._committed(call, nonce)
         if kind == "noop":
-            if nonce not in self.nonces:
-                raise Violation("I03", f"a fence under nonce {nonce}, which no action used")
+            if nonce not in self.committed:
+                raise Violation("I03", f"a fence under nonce {nonce}, which no action has")
         else:
             if nonce <= self.nonce_high:
                 raise Violation("I03", f"nonce {nonce} is not above {self.nonce_high}")
             self.nonce_high = nonce
-            self.nonces[nonce] = kind
             paused = "F106" in self.world.storm.hits or "F26" in self.world.storm.hits
             if abs(nonce - now) > NONCE_MS_MAX and not paused:
                 raise Violation("I04", f"nonce {nonce} at venue time {now}")
@@ -261,14 +261,16 @@ class Truth:
         if cloid in self.sent and not self.backup_used:
             raise Violation("I02", f"{cloid} is used twice")
         for other in self.sent.values():
-            same = other.asset == asset.asset_id and not other.landed
-            if same and now - other.sent_ms < EXPIRY_MS_MAX and self._may_land(other):
+            if other.asset == asset.asset_id and self._may_land(other, now):
                 raise Violation("I09", f"{cloid} is sent while {other.cloid} may still land")
         self.sent[cloid] = Sent(
             cloid=cloid, asset=asset.asset_id, sz=sz, sent_ms=now, nonce=nonce
         )
 
-    def _may_land(self, order: Sent) -> bool:
+    def _may_land(self, order: Sent, now: int) -> bool:
+        """Whether bytes of it are on their way, neither expired nor their nonce burnt."""
+        if order.cloid not in self.flying or now - order.sent_ms > EXPIRY_MS_MAX:
+            return False
         used = self.world.exchange.nonces.get(self.world.key.address)
         return used is None or order.nonce not in used.used
 
@@ -318,6 +320,8 @@ class Truth:
     ) -> None:
         self.state = after
         for action in actions:
+            if isinstance(action, Place | SetLeverage):
+                self.committed[action.nonce] = True
             if isinstance(action, Place | Cancel | CancelForeign | SetLeverage | Fence):
                 self.effects.update(repr(action).encode())
             elif isinstance(action, Alert):

@@ -18,6 +18,7 @@ HEDGED_MS: Final = 30_000  # L1
 KNOWN_MS: Final = 30_000  # L2
 PROTECTED_MS: Final = 20_000  # L3
 FLAT_MS: Final = 120_000  # L4
+FLAT_INTERVAL_MS: Final = 15_000
 SETTLE_MS: Final = 1_500_000  # after the kill: time for two reads of the slow histories
 
 
@@ -121,6 +122,10 @@ class Life:
             self.held_before = self.held_before or world.truth.holds()
         if self._healed_ms is not None and not self._halts():
             self._deadlines(world.exchange.now)
+        state = world.truth.state
+        if self._killed_ms is not None and state is not None and is_flat(state):
+            # Only the slow histories are waited for now: no need to look every second.
+            world.bot.manner = attrs.evolve(world.bot.manner, interval_ms=FLAT_INTERVAL_MS)
 
     def _halts(self) -> bool:
         state = self.world.truth.state

@@ -129,6 +129,7 @@ def buys_after_kill(world: World) -> None:
 
 def two_may_land(world: World) -> None:
     send(world)
+    world.truth.flying["0x" + "1" * 32] = True
     send(world, c="0x" + "2" * 32)
 
 
