@@ -14,7 +14,7 @@ import attrs
 from carry.core import ledger, risk
 from carry.core.actions import Action, Alert, Cancel, CancelForeign, Fence, Note, Place, SetLeverage
 from carry.core.num import ZERO
-from carry.core.observations import Observations
+from carry.core.observations import Flatten, Kill, Observations, Pause, Resume
 from carry.core.state import Exit, Idle, State
 from carry.core.types import Leg
 from carry.exchange.assets import Asset
@@ -75,7 +75,6 @@ class Truth:
         self.world = world
         self.account = world.exchange.accounts[world.account]
         self.sent: dict[str, Sent] = {}
-        self.committed: dict[int, bool] = {}
         self.flying: dict[str, bool] = {}  # orders whose bytes are on their way, by cloid
         self.nonce_high = 0
         self.naked = {coin: Naked() for coin in world.case.policy.coins}
@@ -85,9 +84,10 @@ class Truth:
         self.alerts: dict[str, int] = {}
         self.effects = hashlib.sha256()
         self.state: State | None = None
-        self.killed = False
+        self.shut: dict[str, bool] = {}  # what the operator closed, and did not open again
         self.held_coins: dict[str, bool] = {}
         self.backup_used = False
+        self.throttled_ms = 0  # when the exchange itself last refused for weight
         self.cancels = 0
         self._fills = 0
         self._looked_ms = 0
@@ -104,6 +104,7 @@ class Truth:
     def rolled_back(self) -> None:
         self.note("the journal is an old copy now")
         self.backup_used = True
+        self.shut.clear()
 
     def external(self, coin: str) -> None:
         """Others are about to change a position: the naked cap waits until the band is back."""
@@ -217,7 +218,7 @@ class Truth:
         self.effects.update(call.body)
         self._committed(call, nonce)
         if kind == "noop":
-            if nonce not in self.committed:
+            if not self._has_action(nonce):
                 raise Violation("I03", f"a fence under nonce {nonce}, which no action has")
         else:
             if nonce <= self.nonce_high:
@@ -242,6 +243,13 @@ class Truth:
         cloid = call.order["c"] if call.order is not None else ""
         if row is None or str(nonce) not in row[0] or cloid not in row[0]:
             raise Violation("I01", f"{call.kind} {nonce} was sent before it was committed")
+
+    def _has_action(self, nonce: int) -> bool:
+        """Whether an earlier tick of the journal asked for something under this nonce."""
+        found = self.world.db.cursor().execute(
+            "SELECT count(*) FROM ticks WHERE instr(actions, ?)", (str(nonce),)
+        ).fetchone()
+        return bool(found[0] > 1)
 
     def _order_sent(self, order: Mapping[str, Any], nonce: int, now: int) -> None:
         ex, state = self.world.exchange, self.state
@@ -281,8 +289,8 @@ class Truth:
         if mode is not risk.Mode.NORMAL:
             name = "I10" if risk.flattening(state) or mode is risk.Mode.HALT else "I08"
             raise Violation(name, f"a spot buy in {mode.value} ({', '.join(state.latches)})")
-        if self.killed:
-            raise Violation("I10", "a spot buy after the kill")
+        if self.shut:
+            raise Violation("I10", f"a spot buy after {', '.join(self.shut)} was obeyed")
         held = (self.spot(coin) + sz) * px
         if held > policy.risk.per_symbol_notional_cap * CAP_SLACK:
             raise Violation("I06", f"{coin}: spot would be worth ${held:.2f}")
@@ -319,9 +327,12 @@ class Truth:
         self, before: State, observations: Observations, after: State, actions: Sequence[Action]
     ) -> None:
         self.state = after
+        for command in observations.commands:
+            if isinstance(command, Flatten | Kill | Pause):
+                self.shut[type(command).__name__.lower()] = True
+            elif isinstance(command, Resume):
+                self.shut.pop(command.latch, None)
         for action in actions:
-            if isinstance(action, Place | SetLeverage):
-                self.committed[action.nonce] = True
             if isinstance(action, Place | Cancel | CancelForeign | SetLeverage | Fence):
                 self.effects.update(repr(action).encode())
             elif isinstance(action, Alert):

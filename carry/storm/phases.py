@@ -151,7 +151,9 @@ class Life:
         world, state = self.world, self.world.truth.state
         assert state is not None
         assert self._healed_ms is not None
-        gone = now - self._healed_ms
+        # Many restarts in a minute use up the venue's weight; until it answers, nothing can be known.
+        healthy_ms = max(self._healed_ms, world.truth.throttled_ms)
+        gone = now - healthy_ms
         self.held_after = self.held_after or world.truth.holds()
         if state.any_unknown and gone > KNOWN_MS:
             stuck = [i for i in state.intents.values() if i.unknown]
@@ -159,12 +161,11 @@ class Life:
                 raise Violation("L2", f"unknown {gone} ms after healing: {stuck[0]}")
         for coin, watch in world.truth.naked.items():
             since = watch.since_ms
-            if since is not None and now - max(since, self._healed_ms) > HEDGED_MS:
+            if since is not None and now - max(since, healthy_ms) > HEDGED_MS:
                 usd = world.truth.delta_usd(coin)
                 raise Violation("L1", f"{coin} is naked by ${usd:.2f}, {gone} ms after healing")
         if state.protected_ms is None and state.now_ms - state.started_ms > PROTECTED_MS:
-            late = now - self._healed_ms > PROTECTED_MS
-            if late:
+            if gone > PROTECTED_MS:
                 raise Violation("L3", f"not protected {state.now_ms - state.started_ms} ms after")
         if self._killed_ms is not None and now - self._killed_ms > FLAT_MS:
             if not world.truth.is_flat():
@@ -187,8 +188,6 @@ class Life:
         """Whether the kill is over and equity was measured after its last fill."""
         state = self.world.truth.state
         assert state is not None
-        if "kill" in state.latches:
-            self.world.truth.killed = True
         if not is_flat(state):
             return False
         account = state.account

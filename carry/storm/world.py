@@ -324,6 +324,8 @@ class World:
         """Bytes reach the exchange now."""
         status, answer = self.exchange.http(path, body)
         self.link.pump()
+        if status == 429:
+            self.truth.throttled_ms = self.exchange.now
         if path == "/exchange":
             self.truth.landed(body, status, answer)
         return status, answer

@@ -15,7 +15,7 @@ import attrs
 from carry.core import absorb, holdings, intents, phases, planning
 from carry.core import observations as seen
 from carry.core import step as composition
-from carry.core.actions import Fence, Place, Query
+from carry.core.actions import Fence, Query
 from carry.core.state import Idle, State
 from carry.core.types import Leg
 from carry.shell import gather, journal, loop
@@ -105,19 +105,6 @@ def hedges_the_request() -> Any:
 
     real = replies._placed
     return mock.patch.object(replies, "_placed", placed)
-
-
-@animal("a perp buy is sized from the spot and the flag is forgotten", "F80+F39+F81")
-def trusts_no_reduce_only() -> Any:
-    def issue(state: State, carry: Any, draft: Any) -> Any:
-        state, said = real(state, carry, draft)
-        return state, tuple(
-            attrs.evolve(a, reduce_only=False) if isinstance(a, Place) else a for a in said
-        )
-
-    real = planning.issue
-    nothing = mock.patch.object(composition, "check", _unguarded)
-    return all_of(mock.patch.object(planning, "issue", issue), nothing)
 
 
 @animal("a kill is forgotten by a restart", "F100+F111")

@@ -12,7 +12,6 @@ from carry.core.actions import Note
 from carry.core.num import use_exact_context
 from carry.core.observations import Observations
 from carry.core.state import Exit, Idle, Latch, Unknown
-
 from carry.storm.campaign import case_of
 from carry.storm.invariants import Sent, Violation
 from carry.storm.phases import Life
@@ -239,7 +238,7 @@ FALSIFIED: list[tuple[str, Callable[[World], None]]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name, lie", FALSIFIED, ids=lambda value: getattr(value, "__name__", value))
+@pytest.mark.parametrize("name, lie", FALSIFIED, ids=[lie.__name__ for _, lie in FALSIFIED])
 def test_it_fires(name: str, lie: Callable[[World], None], world: World) -> None:
 
     with pytest.raises(Violation) as caught:
