@@ -53,6 +53,7 @@ class WallClock:
         self._shift_ms = 0
         self._ahead_ms: int | None = None  # venue clock minus monotonic, the tightest proven
         self._stale_stamps = 0
+        self._leap_ms: int | None = None  # a stamp far beyond what is proven, not believed alone
 
     def mono_ms(self) -> int:
         # CLOCK_MONOTONIC should not go back; a virtual machine's sometimes did.
@@ -77,10 +78,16 @@ class WallClock:
 
     def saw_venue(self, at_ms: int, sent_mono_ms: int) -> None:
         """The venue's clock is at least `at_ms` now, so each stamp is a lower bound and the largest
-        is kept: an expiry must never be believed passed before it is. A stamp that was wrong (far
-        in the future) is forgotten when three in a row disagree with it.
+        is kept: an expiry must never be believed passed before it is. A leap is believed when a
+        second stamp agrees (the machine slept), for one wrong stamp would move nonces and floors
+        past recall. A first one that was wrong is forgotten when three in a row disagree with it.
         """
         ahead = at_ms - self.mono_ms()
+        if self._ahead_ms is not None and ahead > self._ahead_ms + STALE_MS:
+            last, self._leap_ms = self._leap_ms, ahead
+            if last is None or abs(ahead - last) > STALE_MS:
+                return
+        self._leap_ms = None
         if self._ahead_ms is None or ahead >= self._ahead_ms:
             self._ahead_ms, self._stale_stamps = ahead, 0
         elif ahead < self._ahead_ms - STALE_MS:

@@ -313,8 +313,10 @@ def _fills(state: State, read: seen.FillsRead) -> tuple[State, Said]:
     floor = state.fills_floor_at_ms
     if read.since_ms <= floor:
         # Never past an open order: its verdict needs a look that reaches back to it.
-        oldest = min((i.at_ms for i in state.intents.values()), default=read.issued_venue_ms)
-        floor = max(floor, min(read.issued_venue_ms - FLOOR_AT_MS, oldest))
+        # Nor past the machine's date: a venue's stamp from the future would hide all fills to come.
+        now_at_ms = min(read.issued_venue_ms, state.wall_ms)
+        oldest = min((i.at_ms for i in state.intents.values()), default=now_at_ms)
+        floor = max(floor, min(now_at_ms - FLOOR_AT_MS, oldest))
     state = attrs.evolve(state, account=account, fills_floor_at_ms=floor)
     return pruned(state), said + more
 

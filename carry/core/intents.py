@@ -305,6 +305,8 @@ def swept(state: State, read: seen.FillsRead) -> tuple[State, Said]:
             continue
         if read.since_ms > intent.at_ms - FILLS_MARGIN_AT_MS:
             continue
+        if state.carries[intent.coin].broken is not None:
+            continue  # fills of a coin whose metadata cannot be decoded may have been left out
         last = status.witness
         if last is None or last.filled_sz != intent.booked_sz:
             now = Witness(filled_sz=intent.booked_sz, at_ms=read.issued_venue_ms)

@@ -41,7 +41,8 @@ def slow_floor(state: State, floor_at_ms: int, since_ms: int) -> int:
     """
     if since_ms > floor_at_ms:
         return floor_at_ms
-    return max(floor_at_ms, state.account.fills_at_ms - SLOW_FLOOR_AT_MS)
+    now_at_ms = min(state.account.fills_at_ms, state.wall_ms)
+    return max(floor_at_ms, now_at_ms - SLOW_FLOOR_AT_MS)
 
 
 def holds(state: State, carry: Carry) -> bool:

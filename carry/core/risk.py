@@ -17,6 +17,7 @@ from .types import Book, Leg, Market, Side
 
 PRINTS_MIN = 24  # settled hours below which a forecast is not believed
 MINUTE_MS = 60_000
+VOLATILITY_MS_MAX = 3_600_000  # closes read longer ago than this say nothing of how wild it is now
 
 
 class Mode(enum.Enum):
@@ -357,6 +358,7 @@ def prospect(state: State, carry: Carry) -> Prospect:
     printed = None
     if carry.forecast is not None and state.venue_ms is not None:
         printed = max(0, state.venue_ms - carry.forecast.last_at_ms)
+    wild = carry.volatility if state.now_ms - carry.volatility_ms <= VOLATILITY_MS_MAX else None
     wait = carry.phase.until_ms - state.now_ms if isinstance(carry.phase, Idle) else 0
     smallest = max(strategy.min_exposure_usd, 2 * market.min_notional if market else ZERO)
     net_bps = None if expected is None else economics.bps(expected)
@@ -371,7 +373,7 @@ def prospect(state: State, carry: Carry) -> Prospect:
         _at_most("cooldown_ms", coin, max(0, wait), 0),
         _at_least("funding_hours", coin, count, PRINTS_MIN, True),
         _at_most("funding_age_ms", coin, printed, policy.risk.prints_age_ms_max, True),
-        _at_most("volatility", coin, carry.volatility, strategy.volatility.max),
+        _at_most("volatility", coin, wild, strategy.volatility.max),
         _at_least("size_usd", coin, notional, smallest),
         _at_least("expected_net_bps", coin, net_bps, strategy.buffer_bps),
         _at_least("expected_apr", coin, shown_apr, strategy.enter_threshold_apr),

@@ -117,6 +117,10 @@ def why(state: State, carry: Carry, found: tuple[Gate, ...]) -> str:
     stuck = [intent for intent in state.of(carry.coin) if intent.unknown]
     if stuck:
         return f"order #{stuck[0].no}: nobody knows yet whether it landed; the fence decides"
+    halted = [name for name, latch in state.latches.items() if latch.mode == "halt"]
+    if halted and (carry.repair is not None or isinstance(carry.phase, Enter | Exit)):
+        naked_now = "a leg is naked and " if carry.repair is not None else ""
+        return f"HALT: {naked_now}nothing is traded until `carry resume --ack {halted[0]}`"
     if carry.repair is not None:
         doing = "unwinding the excess leg" if carry.repair.unwinding else "hedging what filled"
         return f"{doing}, for {carry.repair.spent_ms} ms"

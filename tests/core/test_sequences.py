@@ -4,12 +4,20 @@ from decimal import Decimal as D
 
 import attrs
 
-from carry.core.actions import Alert, Cancel, Place, Query
+from carry.core.absorb import absorb
+from carry.core.actions import Alert, Cancel, Fence, Place, Query
 from carry.core.intents import put
-from carry.core.observations import Balance, BalancesRead, Observations
+from carry.core.observations import (
+    Balance,
+    BalancesRead,
+    FillsRead,
+    Observations,
+    TransfersRead,
+)
 from carry.core.state import Enter, HedgeOk
-from carry.core.step import step
+from carry.core.step import gates, step
 from carry.core.types import Leg
+from carry.shell.status import why
 from tests.scenarios.runner import Play, Tick
 
 from .making import QUOTES, carry, go, held, play, row, scenario
@@ -165,3 +173,64 @@ def test_names_of_a_newer_journal_are_not_used_again() -> None:
     sent = [a.intent for a in tick.actions if isinstance(a, Place)]
     assert sent
     assert min(sent) > 99
+
+
+def test_a_stamp_from_the_future_does_not_hide_the_fills_to_come() -> None:
+    player = play()
+    go(player, 0)
+    state = player.state
+    year_ms = 365 * 86_400_000
+    read = FillsRead(
+        fills=(),
+        since_ms=0,
+        issued_ms=state.now_ms + 500,
+        issued_venue_ms=(state.venue_ms or 0) + year_ms,
+    )
+    told = Observations(
+        mono_ms=state.now_ms + 600,
+        wall_ms=state.wall_ms + 600,
+        venue_ms=(state.venue_ms or 0) + year_ms,
+        reads=(read, TransfersRead(transfers=(), since_ms=0, issued_ms=state.now_ms + 500)),
+    )
+    after = absorb(attrs.evolve(state, intents={}), told)[0]
+    assert after.fills_floor_at_ms <= state.wall_ms
+    assert after.transfers_floor_at_ms <= state.wall_ms
+
+
+def test_no_look_that_may_leave_its_fills_out_settles_an_order() -> None:
+    """A crash with an order on its way, and metadata that breaks before the restart is through."""
+    player = play()
+    go(player, 0)
+    go(player, 1_000, "restart; happens spot 4; broken")
+    words = {Fence: "closed", Query: "record gone"}
+    for t_ms in range(2_000, 20_000, 1_000):
+        go(player, t_ms, ";".join(words[type(a)] for a in player.pending))
+    assert player.state.intents
+    player.world.pairs["HYPE"].paused = None
+    go(player, 20_000, ";".join(["fill spot 4", *(words[type(a)] for a in player.pending)]))
+    assert carry(player.state).spot_sz > D("3.9")
+
+
+def test_closes_of_hours_ago_do_not_pass_for_calm() -> None:
+    player = play(config={"strategy.enter_threshold_apr": "1.5"})
+    go(player, 0)
+    go(player, 3_500_000, "mute closes")
+    passed = {g.name: g.passes for g in gates(player.state)}
+    assert passed["volatility"]
+    go(player, 3_700_000, "mute closes")
+    assert not {g.name: g.passes for g in gates(player.state)}["volatility"]
+
+
+def test_a_halted_market_does_not_say_that_it_trades() -> None:
+    player = held()
+    go(player, 1_000, "fault journal; adl 4 @ 25")
+    go(player, 2_000)
+    said = why(player.state, carry(player.state), ())
+    assert said == "HALT: a leg is naked and nothing is traded until `carry resume --ack journal`"
+    tick = go(player, 20_000)
+    tick = go(player, 30_000)
+    go(player, 31_000, "flatten")
+    assert "HALT" in why(player.state, carry(player.state), ())
+    texts = [a.text for t in player.ticks for a in t.actions if isinstance(a, Alert)]
+    assert any("in HALT nothing is traded" in text for text in texts)
+    assert not any(isinstance(a, Place) for a in tick.actions)

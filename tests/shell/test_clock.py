@@ -84,6 +84,20 @@ def test_one_absurd_stamp_is_forgotten(machine: Time) -> None:
     assert clock.venue_ms() == 1_000_002
 
 
+def test_a_leap_is_believed_when_a_second_stamp_agrees(machine: Time) -> None:
+    """One stamp from the future would put nonces and floors there; a machine that slept has two."""
+    clock = WallClock()
+    clock.saw_venue(1_000_000, 0)
+    clock.saw_venue(9_000_000_000, 0)
+    assert clock.venue_ms() == 1_000_000
+    clock.saw_venue(1_000_001, 0)
+    clock.saw_venue(9_000_000_000, 0)
+    clock.saw_venue(7_000_000_000, 0)
+    assert clock.venue_ms() == 1_000_001
+    clock.saw_venue(7_000_000_002, 0)
+    assert clock.venue_ms() == 7_000_000_002
+
+
 def test_skew_is_ours_minus_the_venue_s(machine: Time) -> None:
     clock = WallClock()
     clock.saw_venue(clock.wall_ms() - 3_000, 0)
