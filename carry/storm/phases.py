@@ -151,7 +151,7 @@ class Life:
         world, state = self.world, self.world.truth.state
         assert state is not None
         assert self._healed_ms is not None
-        # Many restarts in a minute use up the venue's weight; until it answers, nothing can be known.
+        # Many restarts in a minute use up the venue's weight; until it answers nobody can know.
         healthy_ms = max(self._healed_ms, world.truth.throttled_ms)
         gone = now - healthy_ms
         self.held_after = self.held_after or world.truth.holds()

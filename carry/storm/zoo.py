@@ -18,8 +18,7 @@ from carry.core import step as composition
 from carry.core.actions import Fence, Query
 from carry.core.state import Idle, State
 from carry.core.types import Leg
-from carry.shell import gather, journal, loop
-from carry.shell.execute import execute
+from carry.shell import gather, journal
 from carry.venues.hyperliquid import replies
 
 Patch = Callable[[], contextlib.AbstractContextManager[Any]]
@@ -59,7 +58,7 @@ def _unguarded(state: State, actions: Any) -> None:
     """No last look at the actions: what it would catch must be caught by the storm."""
 
 
-@animal("a timeout is a failure, and the order is sent again under a new nonce", "F20+F21+F36")
+@animal("a timeout is a failure: the order is sent again under a new nonce", "F20+F21+F36", 2, 9)
 def retries_on_timeout() -> Any:
     def outcome(write: Any, posted: Any) -> Any:
         found = real(write, posted)
@@ -71,7 +70,7 @@ def retries_on_timeout() -> Any:
     return mock.patch("carry.venues.hyperliquid.venue.outcome_of", outcome)
 
 
-@animal("an empty reply is read as flat", "F60+F63+F61")
+@animal("an empty reply is read as flat", "F60+F63+F61", 9, 17)
 def empty_is_flat() -> Any:
     def compare(state: State, coin: str, leg: Leg, held: Decimal, issued_ms: int) -> Any:
         carry = state.carries[coin]
@@ -84,7 +83,7 @@ def empty_is_flat() -> Any:
     return mock.patch.object(absorb, "compare", compare)
 
 
-@animal("a snapshot's old fills are added again", "F44+F43+F67")
+@animal("a snapshot's old fills are added again", "F44+F43+F67", 1, 2)
 def snapshot_adds_fills() -> Any:
     def book_fill(state: State, fill: Any, *, complete: bool) -> Any:
         known = {k: v for k, v in state.seen.items() if k != fill.trade_id}
@@ -95,7 +94,7 @@ def snapshot_adds_fills() -> Any:
     return mock.patch.object(absorb, "book_fill", book_fill)
 
 
-@animal("the hedge is sized from what was asked, not from what filled", "F37+F13+F14+F12")
+@animal("the hedge is sized from what was asked, not from what filled", "F37+F13+F14+F12", 0, 1)
 def hedges_the_request() -> Any:
     def placed(place: Any, response: Any) -> Any:
         found = real(place, response)
@@ -107,7 +106,7 @@ def hedges_the_request() -> Any:
     return mock.patch.object(replies, "_placed", placed)
 
 
-@animal("a kill is forgotten by a restart", "F100+F111")
+@animal("a kill is forgotten by a restart", "F100+F111", 0, 1)
 def kill_forgotten() -> Any:
     def load(self: Any) -> Any:
         state = real(self)
@@ -120,15 +119,7 @@ def kill_forgotten() -> Any:
     return mock.patch.object(journal.Journal, "load", load)
 
 
-@animal("after a crash the open orders are believed never sent", "F100")
-def crash_forgets_orders() -> Any:
-    def doubt_all(state: State) -> State:
-        return attrs.evolve(state, intents={})
-
-    return mock.patch.object(absorb, "doubt_all", doubt_all)
-
-
-@animal("flat is said without asking the venue", "F21+F22+F28+F20+F36")
+@animal("flat is said without asking the venue", "F21+F22+F28+F20+F36", 6, 12)
 def says_flat_unasked() -> Any:
     def leave(state: State, carry: Any, look: Any, phase: Any) -> Any:
         found = real(state, carry, look, phase)
@@ -139,29 +130,12 @@ def says_flat_unasked() -> Any:
     return mock.patch.object(phases, "leave", leave)
 
 
-@animal("the machine's clock makes the nonces, whatever was used before", "F02+F04")
+@animal("the machine's clock makes the nonces, whatever was used before", "F02+F04", 1)
 def nonces_by_the_clock() -> Any:
     return mock.patch.object(planning, "next_nonce", lambda state: state.wall_ms)
 
 
-@animal("acts first, writes down later", "F100+F20")
-def acts_then_writes() -> Any:
-    def run(self: Any) -> Any:
-        while not self._over():
-            began = self.clock.mono_ms()
-            found = self._gatherer.gather(self.state, self._outcomes, self._wishes())
-            found, after, actions = self._think(found)
-            self._outcomes = execute(self.venue, actions)
-            self.journal.commit(found, after, actions)
-            self.state = after
-            if self._looked and not self._outcomes:
-                self._woken = not self._over() and self._wait(began)
-        return self.state
-
-    return mock.patch.object(loop.Bot, "run", run)
-
-
-@animal("an unknown order is resolved by its record alone, before its nonce is closed", "F21+F22")
+@animal("an unknown order is resolved by its record, before its nonce is closed", "F21+F22", 0, 1)
 def record_before_fence() -> Any:
     def recorded(state: State, intent: Any, fact: Any) -> Any:
         if fact.status == "unknown" and intent.unknown:
@@ -187,15 +161,6 @@ def _query_instead(state: State) -> Callable[[Any], Any]:
         return Query(intent=i.no, coin=i.coin, leg=i.leg, cloid=i.cloid, why="no fence")
 
     return turn
-
-
-@animal("the exit knows only orders that take", "F51")
-def exit_only_takes() -> Any:
-    def terms(state: State, *args: Any) -> Any:
-        return real(attrs.evolve(state, post_only_until_ms=0), *args)
-
-    real = planning._terms
-    return mock.patch.object(planning, "_terms", terms)
 
 
 @animal("a loss switch stops all orders, also those that reduce", "F80+F81+F39")
