@@ -202,6 +202,8 @@ def leave(state: State, carry: Carry, look: View, phase: Exit) -> Decision:
     if late and not phase.forced and look.hedged and not look.busy:
         until = state.now_ms + execution.entry_cooldown_ms
         return Decision(phase=HedgeOk(since_ms=state.now_ms, until_ms=until))
+    if not phase.forced and not risk.near_oracle(state, carry):
+        return Decision(phase=phase)  # leaving is a wish: it does not pay a joke's price
     return Decision(phase=phase, spot_target=ZERO)
 
 

@@ -63,6 +63,16 @@ def fresh_quote(state: State, carry: Carry, leg: Leg) -> Book | None:
     return seen.book
 
 
+def near_oracle(state: State, carry: Carry) -> bool:
+    """Whether no touch is further than `max_basis_bps` from the oracle; what is not seen is not."""
+    if carry.context is None:
+        return True
+    oracle, limit = carry.context.oracle_px, state.policy.risk.max_basis_bps * BPS
+    quotes = (fresh_quote(state, carry, leg) for leg in Leg)
+    touches = (px for quote in quotes if quote is not None for px in (quote.bid_px, quote.ask_px))
+    return all(abs(px / oracle - ONE) <= limit for px in touches)
+
+
 # --- sizes ----------------------------------------------------------------------------------------
 
 

@@ -14,6 +14,7 @@ from carry.core.observations import (
     Observations,
     TransfersRead,
 )
+from carry.core.risk import near_oracle
 from carry.core.state import Enter, HedgeOk
 from carry.core.step import gates, step
 from carry.core.types import Leg
@@ -234,3 +235,10 @@ def test_a_halted_market_does_not_say_that_it_trades() -> None:
     texts = [a.text for t in player.ticks for a in t.actions if isinstance(a, Alert)]
     assert any("in HALT nothing is traded" in text for text in texts)
     assert not any(isinstance(a, Place) for a in tick.actions)
+
+
+def test_a_market_without_an_oracle_or_books_may_be_left() -> None:
+    state = held().state
+    blind = attrs.evolve(carry(state), quotes={})
+    assert near_oracle(state, blind)
+    assert near_oracle(state, attrs.evolve(blind, context=None))
