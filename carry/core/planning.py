@@ -374,14 +374,16 @@ def lever(state: State, carry: Carry) -> tuple[State, Said]:
 def withdraw(state: State, carry: Carry) -> tuple[State, Said]:
     """Cancel orders that rested long enough, or at once when everything stops."""
     actions: list[Action] = []
-    at_once = risk.mode(state) is Mode.HALT or state.stopping
+    at_once = risk.mode(state) is Mode.HALT
     for intent in tuple(state.of(carry.coin)):
         status = intent.status
         if not isinstance(status, Open):
             continue
         rested = state.now_ms - status.since_ms
         adds = intent.leg is Leg.SPOT and intent.side is Side.BUY
-        now = at_once or (adds and risk.mode(state) is not Mode.NORMAL)
+        # Nobody hedges spot that fills after the end of the process; a hedge may go on resting.
+        lead = intent.leg is Leg.SPOT and state.stopping
+        now = at_once or lead or (adds and risk.mode(state) is not Mode.NORMAL)
         if rested < state.policy.execution.reprice_interval_ms and not now:
             continue
         asked = status.cancelled_ms
@@ -432,10 +434,16 @@ def withdraw_strays(state: State) -> tuple[State, Said]:
     return attrs.evolve(state, account=attrs.evolve(state.account, strays=())), tuple(actions)
 
 
+def _looked(state: State) -> bool:
+    """Whether this process has read what it trades on: a journal knows nothing of its own absence."""
+    account = state.account
+    return min(account.positions_ms, account.balances_ms, account.fills_ms) >= state.started_ms
+
+
 def plan(state: State, carry: Carry, look: View, decision: Decision) -> tuple[State, Said]:
     """Cancels and orders of one market for this tick. The carry already has its new phase."""
     state, said = withdraw(state, carry)
-    if risk.mode(state) is Mode.HALT:
+    if risk.mode(state) is Mode.HALT or not _looked(state):
         return state, said
     draft = _hedge(state, carry, look)
     if draft is None:
