@@ -54,10 +54,6 @@ def all_of(*patches: Any) -> Iterator[None]:
         yield
 
 
-def _unguarded(state: State, actions: Any) -> None:
-    """No last look at the actions: what it would catch must be caught by the storm."""
-
-
 @animal("a timeout is a failure: the order is sent again under a new nonce", "F20+F21+F36", 2, 9)
 def retries_on_timeout() -> Any:
     def outcome(write: Any, posted: Any) -> Any:
@@ -174,19 +170,7 @@ def stop_stops_everything() -> Any:
     return mock.patch.object(planning, "plan", plan)
 
 
-@animal("the spot is bought in one piece and hedged at the end", "F23+F38+F37")
-def one_big_slice() -> Any:
-    def buy(state: State, carry: Any, look: Any, target: Decimal) -> Any:
-        limits = attrs.evolve(state.policy.risk, slice_usd=Decimal(1_000_000))
-        policy = attrs.evolve(state.policy, risk=limits)
-        return real(attrs.evolve(state, policy=policy), carry, look, target)
-
-    real = planning._buy
-    nothing = mock.patch.object(composition, "check", _unguarded)
-    return all_of(mock.patch.object(planning, "_buy", buy), nothing)
-
-
-@animal("a short that disappears is not missed", "F80+F81")
+@animal("a short that disappears is not missed", "F80+F81", 0, 1)
 def ghost_position() -> Any:
     def taken(state: State, carry: Any, fill: Any) -> Any:
         return state, ()
