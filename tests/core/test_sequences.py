@@ -3,6 +3,7 @@
 from decimal import Decimal as D
 
 import attrs
+import pytest
 
 from carry.core.absorb import absorb
 from carry.core.actions import Alert, Cancel, Fence, Place, Query
@@ -242,3 +243,16 @@ def test_a_market_without_an_oracle_or_books_may_be_left() -> None:
     blind = attrs.evolve(carry(state), quotes={})
     assert near_oracle(state, blind)
     assert near_oracle(state, attrs.evolve(blind, context=None))
+
+
+def test_coins_that_an_order_by_hand_holds_are_not_sold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The venue would refuse it; the short stays, so nothing is naked while the exit waits."""
+    player = held()
+    go(player, 1_000, "flatten")
+    monkeypatch.setattr(player.world, "_hold", lambda coin: D("7.9"))
+    for t_ms in range(2_000, 9_000, 1_000):
+        tick = go(player, t_ms)
+        assert not any(isinstance(a, Place) for a in tick.actions)
+    monkeypatch.undo()
+    go(player, 9_000)
+    assert any(isinstance(a, Place) and a.leg is Leg.SPOT for a in player.pending)
