@@ -33,6 +33,7 @@ AGREE_AT_MS = 2_000  # two looks must be this far apart, venue time
 LATE_AT_MS = 15_000  # past expiry by this much, venue time, nothing can land any more
 REPEAT_MS = 1_000  # a fence or a query is repeated after this
 UNDECIDED_MS = 60_000  # the venue answered for this long without deciding an intent
+GIVE_UP_MS = 300_000  # fills that the venue announced and does not show are not waited for longer
 POST_ONLY_MS = 15_000  # after a post-only refusal the next taking order is tried this much later
 WRITERS_MAX = (
     2  # nonces of ours that somebody else used, in a row, before another writer is believed
@@ -83,16 +84,19 @@ def leg_set(mapping: Mapping[str, int], leg: Leg, value: int) -> Mapping[str, in
     return {**mapping, leg.value: value}
 
 
-def settled(state: State, intent: Intent, verdict: str) -> tuple[State, Said]:
+def settled(
+    state: State, intent: Intent, verdict: str, *, asked: bool = True
+) -> tuple[State, Said]:
     """Forget an intent whose outcome is certain, and let its leg go.
 
     An order that filled in part or not at all counts as a miss of its leg: the ladder's next rung.
+    Not so when the market was never asked: it is no reason to pay more.
     """
     rest = {no: i for no, i in state.intents.items() if no != str(intent.no)}
     state = attrs.evolve(state, intents=rest)
     carry = state.carries[intent.coin]
     whole = intent.kind is Kind.LEVERAGE or intent.booked_sz >= intent.sz
-    misses = 0 if whole else carry.misses.get(intent.leg.value, 0) + 1
+    misses = 0 if whole else carry.misses.get(intent.leg.value, 0) + asked
     carry = attrs.evolve(
         carry,
         misses=leg_set(carry.misses, intent.leg, misses),
@@ -219,7 +223,7 @@ def outcome(state: State, fact: seen.Outcome) -> tuple[State, Said]:
         case seen.Refused():
             return _refused(state, intent, fact)
         case seen.NotSent():
-            return settled(state, intent, f"not sent: {fact.why}")
+            return settled(state, intent, f"not sent: {fact.why}", asked=False)
         case seen.OutcomeUnknown():
             note = Note(
                 event="outcome_unknown",
@@ -311,7 +315,7 @@ def swept(state: State, read: seen.FillsRead) -> tuple[State, Said]:
         if last is None or last.filled_sz != intent.booked_sz:
             now = Witness(filled_sz=intent.booked_sz, at_ms=read.issued_venue_ms)
             state = put(state, attrs.evolve(intent, status=attrs.evolve(status, witness=now)))
-        elif intent.booked_sz < intent.filled_sz:
+        elif intent.booked_sz < intent.filled_sz and status.undecided_ms < GIVE_UP_MS:
             continue  # the venue said that more filled: two looks that lag agree with each other
         elif read.issued_venue_ms - last.at_ms >= AGREE_AT_MS:
             state, more = settled(state, intent, "filled" if intent.booked_sz else "never")
@@ -338,6 +342,15 @@ def pursue(state: State, answered: bool) -> tuple[State, tuple[Action, ...]]:
         status = intent.status
         if isinstance(status, Ended) and state.now_ms - status.since_ms > UNDECIDED_MS:
             actions.append(_undecided(state, intent))
+            if answered and state.now_ms - status.since_ms > GIVE_UP_MS:
+                # There must be a way out: from here the fills alone say what it did, and a holding
+                # that they do not explain is found by the comparison with the venue's.
+                status = Unknown(
+                    since_ms=status.since_ms,
+                    closed_at_ms=state.venue_ms,
+                    record="gone",
+                    undecided_ms=GIVE_UP_MS,
+                )
         if isinstance(status, Sent):
             status = Unknown(since_ms=state.now_ms)  # no outcome came: nobody knows
         if not isinstance(status, Unknown):
@@ -379,6 +392,6 @@ def _undecided(state: State, intent: Intent) -> Alert:
         coin=intent.coin,
         text=f"Order {intent.no} ({intent.side.value} {show(intent.sz)} {intent.coin} "
         f"{intent.leg.value}) has been undecided for over a minute although the venue answers: "
-        "entries are locked and that leg waits. Look for it at the venue by its cloid "
-        f"{intent.cloid}.",
+        "that leg waits, and nothing is added while an outcome is unknown. Look for it at the "
+        f"venue by its cloid {intent.cloid}.",
     )

@@ -435,7 +435,7 @@ def withdraw_strays(state: State) -> tuple[State, Said]:
 
 
 def _looked(state: State) -> bool:
-    """Whether this process has read what it trades on: a journal knows nothing of its own absence."""
+    """Whether this process read what it trades on: a journal knows nothing of its absence."""
     account = state.account
     return min(account.positions_ms, account.balances_ms, account.fills_ms) >= state.started_ms
 
