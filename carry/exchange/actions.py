@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from .accounts import SPLIT, UNIFIED, Account, Agent, Balance, Nonces, Order
+from .answers import Denied, Malformed, Reply, done, statuses_of
 from .assets import USDC_TOKEN, USDC_TOKEN_ID
 from .matching import Ask, Collapse, Refusal
 from .signing import (
@@ -30,24 +31,6 @@ SCHEDULE_VOLUME = Decimal(1_000_000)
 NAMED_AGENTS_MAX = 3
 _CLOID = re.compile(r"0x[0-9a-f]{32}")
 _MODES = {"i": SPLIT, "u": UNIFIED}
-
-Reply = dict[str, Any]
-
-
-class Denied(Exception):
-    """The whole action is refused: `{"status":"err","response":text}` at HTTP 200."""
-
-
-class Malformed(Exception):
-    """The body is not an action at all: 422."""
-
-
-def done(kind: str = "default", data: object = None) -> Reply:
-    response: dict[str, Any] = {"type": kind}
-    if data is not None:
-        response["data"] = data
-    return {"status": "ok", "response": response}
-
 
 class Actions:
     """Signature, nonce, expiry and budget first; then one method for each action type."""
@@ -182,13 +165,13 @@ class Actions:
     def _do_order(self, account: Account, action: Reply, signer: str) -> Reply:
         orders = action["orders"]
         if not orders:
-            return _statuses("order", [{"error": "Orders are empty."}])
+            return statuses_of("order", [{"error": "Orders are empty."}])
         asks: list[Ask | Refusal] = []
         try:
             for order in orders:
                 asks.append(self._read_order(order))
         except Collapse as collapse:
-            return _statuses("order", [{"error": collapse.text}])
+            return statuses_of("order", [{"error": collapse.text}])
         statuses: list[object] = []
         for order, ask in zip(orders, asks, strict=True):
             try:
@@ -197,7 +180,7 @@ class Actions:
                 statuses.append(self.ex.matching.place(account, ask))
             except Refusal as refusal:
                 statuses.append({"error": f"{refusal.text} asset={order['a']}"})
-        return _statuses("order", statuses)
+        return statuses_of("order", statuses)
 
     def _read_order(self, order: Reply) -> Ask | Refusal:
         cloid = order.get("c")
@@ -244,7 +227,7 @@ class Actions:
                 continue
             self.ex.matching.cancel(account, order, "canceled")
             statuses.append("success")
-        return _statuses("cancel", statuses)
+        return statuses_of("cancel", statuses)
 
     def _do_modify(self, account: Account, action: Reply, signer: str) -> Reply:
         status = self._modify(account, action["oid"], action["order"], action.get("a") is True)
@@ -257,7 +240,7 @@ class Actions:
         statuses: list[object] = []
         for item in action["modifies"]:
             statuses.append(self._modify(account, item["oid"], item["order"], always))
-        return _statuses("order", statuses)
+        return statuses_of("order", statuses)
 
     def _modify(
         self, account: Account, oid: int | str, wire_order: Reply, always: bool
@@ -496,9 +479,3 @@ def _amount(text: object, decimals: int) -> Decimal:
 
 def _snake(kind: str) -> str:
     return re.sub(r"[A-Z]", lambda m: "_" + m.group().lower(), kind)
-
-
-def _statuses(kind: str, statuses: list[object]) -> Reply:
-    return done(kind, {"statuses": statuses})
-
-

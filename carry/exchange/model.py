@@ -12,7 +12,8 @@ from decimal import Decimal
 import msgspec
 
 from .accounts import SPLIT, Account, Agent, Nonces
-from .actions import Actions, Malformed
+from .actions import Actions
+from .answers import Malformed
 from .assets import USDC_TOKEN, Asset, all_coins
 from .books import Book
 from .funding import Funding

@@ -34,7 +34,7 @@ def test_fills_that_never_come_free_the_leg_in_the_end() -> None:
         sweep = o.FillsRead(fills=(), since_ms=0, issued_ms=ms, issued_venue_ms=ms)
         obs = attrs.evolve(quotes, mono_ms=ms, wall_ms=ms, venue_ms=ms, reads=(sweep,))
         state, actions = step(state, obs)
-        said += [a.name for a in actions if isinstance(a, Alert) and "undecided" in a.name]
+        said += [a.name for a in actions if isinstance(a, Alert) and "undecided_90" in a.name]
         if "90" not in state.intents:
             break
 
