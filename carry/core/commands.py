@@ -43,7 +43,21 @@ def obey(state: State, command: seen.Command) -> tuple[State, Said]:
             raise AssertionError(f"command without a handler: {command}")
 
 
+def _written_off(state: State, said: Said) -> tuple[State, Said]:
+    """An operator takes the residual for what it is: from now on it is explained, as external.
+
+    Without this one unexplained deposit would hold back entries for ever.
+    """
+    usd = state.account.residual_usd or ZERO
+    state = add_outside(state, ZERO, usd)
+    state = attrs.evolve(state, account=attrs.evolve(state.account, residual_usd=ZERO))
+    note = Note(event="residual_written_off", coin=None, fields={"usd": show(usd)})
+    return unsaid(state, "fault_residual_usd"), (*said, note)
+
+
 def _resume(state: State, command: seen.Resume, said: Said) -> tuple[State, Said]:
+    if command.latch == "residual" and state.account.residual_usd:
+        return _written_off(state, said)
     if command.latch not in state.latches:
         names = ", ".join(state.latches) or "none"
         text = f"There is no latch {command.latch!r} to clear; set now: {names}."

@@ -6,6 +6,7 @@ import attrs
 
 from carry.core import observations as o
 from carry.core.actions import Alert, Place
+from carry.core.risk import account_gates
 from carry.core.state import Ended, Enter, Intent, Kind, State
 from carry.core.step import step
 from carry.core.types import Leg, Side, Tif
@@ -76,3 +77,26 @@ def test_what_was_not_sent_climbs_no_ladder() -> None:
 
     assert sent >= 3
     assert {0} == set(state.carries["HYPE"].misses.values())
+
+
+def test_a_residual_can_be_written_off() -> None:
+    """A deposit of an unknown kind: entries wait, until an operator says that it is external."""
+    state, quotes, reads = held()
+    richer = tuple(
+        attrs.evolve(r, usd=o.Balance(total=r.usd.total + 7, hold=r.usd.hold))
+        if isinstance(r, o.BalancesRead)
+        else r
+        for r in reads.reads
+    )
+    state, _ = step(state, attrs.evolve(reads, reads=richer))
+    assert D(7) == state.account.residual_usd
+    assert not next(g for g in account_gates(state) if g.name == "residual_usd").passes
+
+    command = o.Resume(command_id=9, by="test", latch="residual")
+    state, _ = step(state, attrs.evolve(quotes, mono_ms=quotes.mono_ms + 1, commands=(command,)))
+    later = quotes.mono_ms + 2_000
+    moved = tuple(attrs.evolve(r, issued_ms=later) for r in richer)
+    state, _ = step(state, attrs.evolve(reads, mono_ms=later, commands=(), reads=moved))
+
+    assert D(0) == state.account.residual_usd
+    assert D(7) == state.account.outside.cash_usd
