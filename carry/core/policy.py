@@ -185,9 +185,10 @@ class Execution:
     perp_leverage: int = knob(
         1,
         "count",
-        "leverage setting of the short; margin held back is notional over this",
+        "leverage setting of the short; margin held back is notional over this. No more than 3 "
+        "until the bot shrinks a carry by itself when liquidation comes near",
         lo=1,
-        hi=10,
+        hi=3,
     )
     perp_cross: bool = knob(True, "bool", "cross margin; isolated is refused for now")
     entry_timeout_ms: int = knob(
