@@ -277,54 +277,57 @@ def _next_action(state: State) -> tuple[State, int, int] | None:
     return attrs.evolve(state, nonce=nonce), nonce, expires
 
 
-def issue(state: State, carry: Carry, draft: Draft) -> tuple[State, Said]:
-    """Journal a draft as an intent and ask for it; nothing when no nonce can be had."""
+def _journaled(state: State, carry: Carry, draft: Draft, kind: Kind) -> tuple[State, Intent] | None:
+    """The state with a draft as its newest intent; None when no nonce can be had."""
     allocated = _next_action(state)
     if allocated is None:
-        return state, ()
+        return None
     state, nonce, expires_ms = allocated
     assert state.venue_ms is not None
     number = state.intent_no + 1
-    reduce_only = draft.leg is Leg.PERP and draft.side is Side.BUY
-    cloid = cloid_of(state.journal_id, number)
     intent = Intent(
         no=number,
-        kind=Kind.ORDER,
+        kind=kind,
         coin=carry.coin,
         leg=draft.leg,
         side=draft.side,
         px=draft.px,
         sz=draft.sz,
         tif=draft.tif,
-        reduce_only=reduce_only,
+        reduce_only=draft.leg is Leg.PERP and draft.side is Side.BUY,
         why=draft.why,
         ref_px=ledger.price(carry, draft.leg) or draft.px,
         nonce=nonce,
-        cloid=cloid,
+        cloid=cloid_of(state.journal_id, number),
         expires_ms=expires_ms,
         sent_ms=state.now_ms,
         at_ms=state.venue_ms,
         status=Sent(),
     )
+    return attrs.evolve(put(state, intent), intent_no=number), intent
+
+
+def issue(state: State, carry: Carry, draft: Draft) -> tuple[State, Said]:
+    """Journal a draft as an intent and ask for it; nothing when no nonce can be had."""
+    journaled = _journaled(state, carry, draft, Kind.ORDER)
+    if journaled is None:
+        return state, ()
+    state, intent = journaled
     recent = tuple(ms for ms in state.sent_ms if state.now_ms - ms < risk.MINUTE_MS)
-    state = attrs.evolve(
-        put(state, intent),
-        intent_no=number,
-        sent_ms=(*recent, state.now_ms) if draft.adds else recent,
-    )
+    state = attrs.evolve(state, sent_ms=(*recent, state.now_ms) if draft.adds else recent)
     place = Place(
-        intent=number,
-        coin=carry.coin,
-        leg=draft.leg,
-        side=draft.side,
-        px=draft.px,
-        sz=draft.sz,
-        tif=draft.tif,
-        reduce_only=reduce_only,
-        cloid=cloid,
-        nonce=nonce,
-        expires_ms=expires_ms,
-        why=draft.why,
+        intent=intent.no,
+        coin=intent.coin,
+        leg=intent.leg,
+        side=intent.side,
+        px=intent.px,
+        sz=intent.sz,
+        tif=intent.tif,
+        reduce_only=intent.reduce_only,
+        cloid=intent.cloid,
+        nonce=intent.nonce,
+        expires_ms=intent.expires_ms,
+        why=intent.why,
     )
     if draft.why != "unwind":
         return state, (place,)
@@ -334,41 +337,25 @@ def issue(state: State, carry: Carry, draft: Draft) -> tuple[State, Said]:
 
 def lever(state: State, carry: Carry) -> tuple[State, Said]:
     """Ask for the policy's leverage and margin type; it is read again before it is believed."""
-    allocated = _next_action(state)
-    if allocated is None:
+    if any(True for _ in state.of(carry.coin)):
         return state, ()
-    state, nonce, expires_ms = allocated
-    assert state.venue_ms is not None
-    number = state.intent_no + 1
-    intent = Intent(
-        no=number,
-        kind=Kind.LEVERAGE,
-        coin=carry.coin,
-        leg=Leg.PERP,
-        side=Side.SELL,
-        px=ZERO,
-        sz=ZERO,
-        tif=Tif.IOC,
-        reduce_only=False,
-        why="leverage",
-        ref_px=ZERO,
-        nonce=nonce,
-        cloid=cloid_of(state.journal_id, number),
-        expires_ms=expires_ms,
-        sent_ms=state.now_ms,
-        at_ms=state.venue_ms,
-        status=Sent(),
+    nothing = Draft(
+        leg=Leg.PERP, side=Side.SELL, sz=ZERO, px=ZERO, tif=Tif.IOC, why="before the first order"
     )
+    journaled = _journaled(state, carry, nothing, Kind.LEVERAGE)
+    if journaled is None:
+        return state, ()
+    state, intent = journaled
     action = SetLeverage(
-        intent=number,
-        coin=carry.coin,
+        intent=intent.no,
+        coin=intent.coin,
         leverage=state.policy.execution.perp_leverage,
         cross=state.policy.execution.perp_cross,
-        nonce=nonce,
-        expires_ms=expires_ms,
-        why="before the first order",
+        nonce=intent.nonce,
+        expires_ms=intent.expires_ms,
+        why=intent.why,
     )
-    return attrs.evolve(put(state, intent), intent_no=number), (action,)
+    return state, (action,)
 
 
 def withdraw(state: State, carry: Carry) -> tuple[State, Said]:
