@@ -300,6 +300,7 @@ def _mapping_rule(kind: Any) -> _Rule:
     encode = rule.encode
     decode = rule.decode or (_same if rule.plain else _native(value))
     if encode is None:
+        # Mypy reads a subscript as a type to check; here it is a value made at run time.
         return _Rule(None, _native(dict[key, value]))  # type: ignore[valid-type]
     read_key = _key_reader(key)
     return _Rule(

@@ -362,6 +362,7 @@ def withdraw(state: State, carry: Carry) -> tuple[State, Said]:
     """Cancel orders that rested long enough, or at once when everything stops."""
     actions: list[Action] = []
     at_once = risk.mode(state) is Mode.HALT
+    kill = state.latches.get("kill")
     for intent in tuple(state.of(carry.coin)):
         status = intent.status
         if not isinstance(status, Open):
@@ -370,8 +371,11 @@ def withdraw(state: State, carry: Carry) -> tuple[State, Said]:
         adds = intent.leg is Leg.SPOT and intent.side is Side.BUY
         # Nobody hedges spot that fills after the end of the process; a hedge may go on resting.
         lead = intent.leg is Leg.SPOT and state.stopping
-        now = at_once or lead or (adds and risk.mode(state) is not Mode.NORMAL)
-        if rested < state.policy.execution.reprice_interval_ms and not now:
+        # A kill withdraws what rested before it; what its own exit rests is priced anew in time.
+        killed = kill is not None and intent.sent_ms < kill.since_ms
+        now = at_once or lead or killed or (adds and risk.mode(state) is not Mode.NORMAL)
+        late = rested >= state.policy.execution.reprice_interval_ms
+        if not late and not now:
             continue
         asked = status.cancelled_ms
         if asked is not None and state.now_ms - asked < CANCEL_REPEAT_MS:
@@ -390,7 +394,7 @@ def withdraw(state: State, carry: Carry) -> tuple[State, Said]:
                 cloid=intent.cloid,
                 nonce=nonce,
                 expires_ms=expires_ms,
-                why="rested long enough",
+                why="rested long enough" if late else "withdrawn at once",
             )
         )
         fields = {"intent": str(intent.no), "rested_ms": str(rested)}

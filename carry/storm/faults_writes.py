@@ -159,6 +159,7 @@ def refused_inside_ok(world: "World", call: Call, rng: random.Random) -> Answer:
         raise Refusal(text, status)
 
     matching = world.exchange.matching
+    # Replacing a method of one exchange is the fault itself.
     matching._admit = refuse  # type: ignore[method-assign]
     try:
         return land(world, call)
@@ -187,6 +188,7 @@ def rests_then_fills(world: "World", call: Call, rng: random.Random) -> Answer:
         order.tif = "Gtc"
         return 0, ZERO
 
+    # As above: this exchange matches late.
     matching._match = later  # type: ignore[method-assign]
     try:
         return land(world, call)
@@ -222,6 +224,7 @@ def reads_lag(world: "World", call: Call, rng: random.Random) -> Answer:
         if read.kind == "userFillsByTime" and answer[0] == 200:
             rows = [r for r in msgspec.json.decode(answer[1]) if r["time"] < began]
             return 200, msgspec.json.encode(rows)
+        # A call that reached here is an order, so its body is known to be there.
         if read.kind == "orderStatus" and read.decoded.get("oid") == call.order["c"]:  # type: ignore[index]
             return 200, b'{"status":"unknownOid"}'
         return answer

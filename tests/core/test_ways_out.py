@@ -3,11 +3,12 @@
 from decimal import Decimal as D
 
 import attrs
+import pytest
 
 from carry.core import observations as o
-from carry.core.actions import Alert, Place
+from carry.core.actions import Alert, Cancel, Place
 from carry.core.risk import account_gates
-from carry.core.state import Ended, Enter, Intent, Kind, State
+from carry.core.state import Ended, Enter, Intent, Kind, Open, State
 from carry.core.step import step
 from carry.core.types import Leg, Side, Tif
 from tests.bench.held import held
@@ -100,3 +101,22 @@ def test_a_residual_can_be_written_off() -> None:
 
     assert D(0) == state.account.residual_usd
     assert D(7) == state.account.outside.cash_usd
+
+
+@pytest.mark.parametrize(
+    ("command", "withdrawn"),
+    [(o.Kill(command_id=1, by="test"), [90]), (o.Flatten(command_id=1, by="test"), [])],
+)
+def test_a_kill_withdraws_what_rests(command: o.Command, withdrawn: list[int]) -> None:
+    """A resting sale is cancelled by a kill at once; a flatten leaves it to its own interval."""
+    state, quotes, _ = held()
+    state = announced(state, quotes.mono_ms)
+    resting = attrs.evolve(
+        state.intents["90"], status=Open(since_ms=quotes.mono_ms), filled_sz=D(0)
+    )
+    state = attrs.evolve(state, intents={"90": resting})
+    ms = quotes.mono_ms + 100
+
+    _, actions = step(state, attrs.evolve(quotes, mono_ms=ms, commands=(command,)))
+
+    assert withdrawn == [a.intent for a in actions if isinstance(a, Cancel)]

@@ -118,6 +118,7 @@ class SocketLink:
         sock = websocket.WebSocket(skip_utf8_validation=True, enable_multithread=True)
         try:
             # "*": no proxy of the environment is used. No redirect is followed.
+            # websocket-client carries no types.
             sock.connect(  # type: ignore[no-untyped-call]
                 self._url, timeout=_HANDSHAKE_S, http_no_proxy=["*"], redirect_limit=0
             )
@@ -273,6 +274,7 @@ def _break(sock: websocket.WebSocket) -> None:
         if sock.sock is not None:
             sock.sock.shutdown(socket.SHUT_RDWR)
     with contextlib.suppress(Exception):
+        # websocket-client carries no types.
         sock.shutdown()  # type: ignore[no-untyped-call]
 
 
