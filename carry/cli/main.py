@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "kill": ("operate", "Withdraw all orders, close everything, stay out."),
     "adopt": ("operate", "Take foreign holdings of a coin into the carry."),
     "set": ("operate", "Change a setting while the bot runs."),
+    "probe": ("probe", "Test orders at a venue, away from the market: placed, seen, withdrawn."),
     "replay": ("replay", "Decide journaled ticks again and compare."),
     "storm": ("storm", "Whole bots against the exchange under faults; promises are checked."),
     "config": ("config", "Check or show the config."),
@@ -28,35 +29,44 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 
 class Lazy(click.Group):
-    """A group that knows its commands' names and purposes without importing them."""
+    """A group that knows its commands' names and purposes without importing them.
+
+    table: name -> (module under carry.cli, purpose). The command is the module's attribute of that
+    name, with an underscore behind it where Python has a word of its own.
+    """
+
+    def __init__(self, *args: Any, table: dict[str, tuple[str, str]], **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.table = table
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return list(self.table)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in COMMANDS:
+        if name not in self.table:
             return None
-        module = importlib.import_module(f"carry.cli.{COMMANDS[name][0]}")
+        module = importlib.import_module(f"carry.cli.{self.table[name][0]}")
         command: click.Command = getattr(module, name if name != "set" else "set_")
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, purpose) for name, (_, purpose) in COMMANDS.items()])
+            rows = [(name, purpose) for name, (_, purpose) in self.table.items()]
+            formatter.write_dl(rows or [("-", "none")])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+        if args and args[0] not in self.table and not args[0].startswith("-"):
             import difflib
 
-            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
-            hint = f"; did you mean {near[0]}?" if near else "; see carry --help"
+            near = difflib.get_close_matches(args[0], self.table, n=1)
+            hint = f"; did you mean {near[0]}?" if near else f"; see {ctx.command_path} --help"
             raise click.UsageError(f"no such command: {args[0]}{hint}", ctx)
         return super().resolve_command(ctx, args)
 
 
-@click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Lazy, table=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="carry", message="%(version)s")
 def carry() -> None:
     """Long spot, short perp of the same coin: collects funding on Hyperliquid, unattended.
