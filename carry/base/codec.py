@@ -28,7 +28,8 @@ Document = dict[str, Any]
 Convert = Callable[[Any], Any]
 
 MIGRATIONS: Final[Mapping[int, Callable[[Document], Document]]] = {}
-"""From version n to n + 1: a pure function of the parsed document."""
+"""From version n to n + 1: a pure function of the parsed document. A version that only added
+fields needs none: each says since when it is there, and an older document takes its default."""
 
 TAG: Final = "$"
 
@@ -105,9 +106,8 @@ def migrate(version: int, document: Document) -> Document:
     if version > SCHEMA:
         raise Undecodable(f"schema {version} is newer than this program's {SCHEMA}")
     for n in range(version, SCHEMA):
-        if n not in MIGRATIONS:
-            raise Undecodable(f"no way from schema {n} to {n + 1}")
-        document = MIGRATIONS[n](document)
+        if n in MIGRATIONS:
+            document = MIGRATIONS[n](document)
     return document
 
 
@@ -189,14 +189,16 @@ def _class_decoder(cls: type, fields: list[Any], rules: list[tuple[str, str, _Ru
         (name, rule.decode or _native(kinds[name])) for _, name, rule in rules if not rule.plain
     ]
     aliases = [(alias, name) for alias, name, _ in rules if alias != name]
-    count = len(fields)
+    names = {name for _, name, _ in fields}
+    added = {field.name for field in _fields(cls) if field.metadata.get("since", 1) > 1}
 
     def decode(document: Document) -> Any:
-        if len(document) != count:
+        if document.keys() != names and (document.keys() - names or names - document.keys() - added):
             # A default would otherwise stand in for what was never written.
             raise Undecodable(f"{cls.__name__} with the keys {', '.join(sorted(document))}")
         for name, convert in decoders:
-            document[name] = convert(document[name])
+            if name in document:
+                document[name] = convert(document[name])
         for alias, name in aliases:
             document[alias] = document.pop(name)
         return cls(**document)

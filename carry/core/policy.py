@@ -34,8 +34,10 @@ class Knob:
     settable: str = "no"
 
 
-def knob(default: Any, kind: str, why: str, **more: Any) -> Any:
-    return attrs.field(default=default, metadata={"knob": Knob(kind=kind, why=why, **more)})
+def knob(default: Any, kind: str, why: str, *, since: int = 1, **more: Any) -> Any:
+    """A field with its `Knob`. since: the schema that added it; an older journal has its default."""
+    knob = Knob(kind=kind, why=why, **more)
+    return attrs.field(default=default, metadata={"knob": knob, "since": since})
 
 
 INTERVAL_MS = {

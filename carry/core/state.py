@@ -16,7 +16,7 @@ from .policy import Policy
 from .types import AccountMode, Book, Fees, Leg, Market, Side, Tif
 from .venue import Capabilities
 
-SCHEMA = 1  # the shape of State and Observations in the journal
+SCHEMA = 2  # the shape of State and Observations in the journal
 RULES = 1  # the decisions: replay promises 0 differences under the same number
 
 # --- phases ---------------------------------------------------------------------------------------

@@ -136,7 +136,7 @@ def test_a_newer_schema_is_refused_and_an_older_one_migrated(
 ) -> None:
     with pytest.raises(Undecodable, match="newer"):
         codec(types.Level).decode(b'{"px":"1","sz":"2"}', SCHEMA + 1)
-    with pytest.raises(Undecodable, match=f"from schema {SCHEMA - 1}"):
+    with pytest.raises(Undecodable, match="missing required field"):
         codec(types.Level).decode(b'{"px":"1","size":"2"}', SCHEMA - 1)
 
     def renamed(document: text.Document) -> text.Document:
