@@ -193,7 +193,8 @@ def _class_decoder(cls: type, fields: list[Any], rules: list[tuple[str, str, _Ru
     added = {field.name for field in _fields(cls) if field.metadata.get("since", 1) > 1}
 
     def decode(document: Document) -> Any:
-        if document.keys() != names and (document.keys() - names or names - document.keys() - added):
+        keys = document.keys()
+        if keys != names and (keys - names or names - keys - added):
             # A default would otherwise stand in for what was never written.
             raise Undecodable(f"{cls.__name__} with the keys {', '.join(sorted(document))}")
         for name, convert in decoders:

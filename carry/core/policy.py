@@ -35,7 +35,7 @@ class Knob:
 
 
 def knob(default: Any, kind: str, why: str, *, since: int = 1, **more: Any) -> Any:
-    """A field with its `Knob`. since: the schema that added it; an older journal has its default."""
+    """A field with its `Knob`. since: the schema that added it; older journals get its default."""
     knob = Knob(kind=kind, why=why, **more)
     return attrs.field(default=default, metadata={"knob": knob, "since": since})
 

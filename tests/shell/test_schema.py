@@ -3,7 +3,6 @@
 import hashlib
 import json
 import typing
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +61,7 @@ def test_a_journal_of_every_schema_is_carried_on(path: Path) -> None:
     obs = Observations(mono_ms=state.now_ms + 1000, wall_ms=state.wall_ms + 1000, venue_ms=None)
     after, actions = step(state, obs)
     assert after.carries["HYPE"].spot_sz == state.carries["HYPE"].spot_sz
-    assert [type(action).__name__ for action in actions][0] == "Fence"
+    assert next(type(action).__name__ for action in actions) == "Fence"
 
 
 def test_only_a_field_that_says_so_takes_its_default() -> None:
