@@ -159,8 +159,8 @@ def _connected(
 ) -> tuple[Venue, Clocks]:
     """The venue and the clock that belongs to it; the stream is not started yet."""
     from carry.venues.hyperliquid.constants import Network
-    from carry.venues.hyperliquid.signing import AgentKey
     from carry.venues.hyperliquid.venue import connect
+    from carry.venues.keys import AgentKey
 
     agent = None if key is None else AgentKey(key.reveal())
     where = wiring.venue

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from carry.venues.hyperliquid.transport import PostFailed
+from carry.venues.transport import PostFailed
 
 from .faults import Answer, Condition, on_call, on_time
 from .wire import Call

@@ -9,7 +9,7 @@ import msgspec
 from carry.exchange.accounts import Order
 from carry.exchange.matching import Refusal
 from carry.exchange.text import ZERO
-from carry.venues.hyperliquid.transport import PostFailed
+from carry.venues.transport import PostFailed
 
 from .faults import Answer, Condition, Nothing, on_call
 from .wire import CALL_MS, Call, timed_out

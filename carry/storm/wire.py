@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 import msgspec
 
-from carry.venues.hyperliquid.transport import PostFailed, Reply
+from carry.venues.transport import PostFailed, Reply
 
 if TYPE_CHECKING:
     from carry.exchange.streams import Session

@@ -27,8 +27,8 @@ from carry.shell.journal import Journal
 from carry.shell.logs import EventLog
 from carry.shell.loop import Bot, CrashedTwice, Manner
 from carry.venues.hyperliquid.constants import Network
-from carry.venues.hyperliquid.signing import AgentKey
 from carry.venues.hyperliquid.venue import HyperliquidVenue
+from carry.venues.keys import AgentKey
 
 from .draw import CONCERNS, Case, stream
 from .faults import Storm

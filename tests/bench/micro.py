@@ -20,7 +20,8 @@ from carry.core.step import step
 from carry.core.types import Leg, Side, Tif
 from carry.shell.journal import Journal
 from carry.venues.hyperliquid.constants import Network
-from carry.venues.hyperliquid.signing import AgentKey, Signer
+from carry.venues.hyperliquid.signing import Signer
+from carry.venues.keys import AgentKey
 
 from .held import held
 from .timing import beside, row

@@ -24,7 +24,7 @@ Exchange(Account.create(), sys.argv[1], account_address="0x" + "1" * 40)
 """
 WATCH = """
 import json, sys, time
-from carry.venues.hyperliquid.transport import SocketTransport
+from carry.venues.transport import SocketTransport
 posts, post = [], SocketTransport.post
 def timed(self, path, body, deadline_s):
     began = time.perf_counter()

@@ -19,10 +19,10 @@ from carry.core.observations import (
     PositionsRead,
 )
 from carry.core.types import AccountMode, Fees, Fill, FundingReceipt, Leg, Side
+from carry.venues.numbers import not_negative, number, positive, stamp_ms
 
 from .constants import QUOTE_NAME, QUOTE_TOKEN
 from .metadata import Known
-from .numbers import not_negative, number, positive, stamp_ms
 from .parse import UNREADABLE, CoinRow, Page, decode, ours
 
 _SIDES: Mapping[str, Side] = {"B": Side.BUY, "A": Side.SELL}

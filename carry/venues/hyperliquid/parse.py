@@ -15,9 +15,9 @@ import msgspec
 from carry.core.observations import BookSeen, Context, ContextsRead
 from carry.core.types import Book, FundingPrint, Leg, Level
 from carry.venues.base import ReadFailed
+from carry.venues.numbers import number, positive, stamp_ms
 
 from .metadata import Known, name_of
-from .numbers import number, positive, stamp_ms
 
 _T = TypeVar("_T")
 

@@ -23,8 +23,8 @@ from carry.core.observations import (
     Refused,
 )
 from carry.core.types import Tif
+from carry.venues.numbers import number
 
-from .numbers import number
 from .refusals import closes_nonce, code_of, says_gone
 from .rest import Posted, shorten
 

@@ -11,9 +11,9 @@ import msgspec
 
 from carry.base.deadlines import Deadline
 from carry.venues.base import Clock, ReadFailed
+from carry.venues.transport import PostFailed, Transport
 
 from .budget import Budget, Tier
-from .transport import PostFailed, Transport
 
 CALL_S = 6.0
 """Longest time for one call, seconds."""

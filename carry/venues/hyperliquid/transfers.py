@@ -12,9 +12,9 @@ import msgspec
 
 from carry.core.num import ZERO, show
 from carry.core.types import Transfer
+from carry.venues.numbers import number, stamp_ms
 
 from .constants import QUOTE_NAME
-from .numbers import number, stamp_ms
 from .parse import Page, decode
 
 

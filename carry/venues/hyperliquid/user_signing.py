@@ -9,7 +9,7 @@ from typing import Any
 
 from eth_abi.abi import encode
 
-from .signing import AgentKey, Signature, domain_separator, keccak
+from carry.venues.keys import AgentKey, Signature, domain_separator, keccak
 
 Fields = Sequence[tuple[str, str]]
 """(type, name), in the order in which they are hashed."""

@@ -26,6 +26,8 @@ from carry.core.observations import (
 )
 from carry.core.types import Leg, Side
 from carry.venues.base import Clock, ReadFailed
+from carry.venues.keys import AgentKey, SignatureMismatch
+from carry.venues.transport import SocketTransport, Transport
 
 from . import account as private
 from . import parse
@@ -35,9 +37,8 @@ from .feed import Feed
 from .metadata import NOTHING_KNOWN, Known, read_markets
 from .replies import outcome_of, unsent
 from .rest import Answer, OnReply, Posted, Rest
-from .signing import AgentKey, SignatureMismatch, Signer
+from .signing import Signer
 from .transfers import read_transfers
-from .transport import SocketTransport, Transport
 from .wire import action_of
 from .ws import HyperliquidStream, Link, SocketLink
 

@@ -9,9 +9,9 @@ import pytest
 
 from carry.venues.hyperliquid.constants import Network
 from carry.venues.hyperliquid.metadata import Known, read_markets
-from carry.venues.hyperliquid.signing import AgentKey
-from carry.venues.hyperliquid.transport import PostFailed, Reply
 from carry.venues.hyperliquid.venue import HyperliquidVenue
+from carry.venues.keys import AgentKey
+from carry.venues.transport import PostFailed, Reply
 
 # A published test key of the venue's own SDK: it holds nothing anywhere.
 TEST_KEY = "0x0123456789012345678901234567890123456789012345678901234567890123"

@@ -13,7 +13,7 @@ from carry.core.types import AccountMode, Leg, Side
 from carry.venues.base import ReadFailed
 from carry.venues.hyperliquid import account, metadata, parse, transfers
 from carry.venues.hyperliquid.constants import Network
-from carry.venues.hyperliquid.numbers import number
+from carry.venues.numbers import number
 from tests.venues.hyperliquid.support import (
     ACCOUNT,
     CLOID,

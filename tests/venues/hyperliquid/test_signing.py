@@ -11,14 +11,9 @@ from typing import Any
 import pytest
 
 from carry.venues.hyperliquid.constants import Network
-from carry.venues.hyperliquid.signing import (
-    AgentKey,
-    Signature,
-    SignatureMismatch,
-    Signer,
-    action_hash,
-)
+from carry.venues.hyperliquid.signing import Signer, action_hash
 from carry.venues.hyperliquid.user_signing import sign_user_action
+from carry.venues.keys import AgentKey, Signature, SignatureMismatch
 from tests.venues.hyperliquid.support import TEST_KEY, TEST_KEY_ADDRESS, recorded
 
 V = "0x1719884eb866cb12b2287399b15f7db5e7d775ea"

@@ -13,9 +13,9 @@ from carry.base.deadlines import Deadline
 from carry.core.observations import Accepted, NotSent, OutcomeUnknown
 from carry.venues.base import ReadFailed
 from carry.venues.hyperliquid.constants import Network
-from carry.venues.hyperliquid.signing import AgentKey
-from carry.venues.hyperliquid.transport import BODY_BYTES_MAX, PostFailed, SocketTransport
 from carry.venues.hyperliquid.venue import HyperliquidVenue
+from carry.venues.keys import AgentKey
+from carry.venues.transport import BODY_BYTES_MAX, PostFailed, SocketTransport
 from tests.venues.hyperliquid.support import (
     ACCOUNT,
     META,

@@ -26,10 +26,10 @@ from carry.venues.hyperliquid.budget import Budget, Tier
 from carry.venues.hyperliquid.constants import Network
 from carry.venues.hyperliquid.replies import outcome_of
 from carry.venues.hyperliquid.rest import Posted
-from carry.venues.hyperliquid.signing import AgentKey
-from carry.venues.hyperliquid.transport import PostFailed
 from carry.venues.hyperliquid.venue import HyperliquidVenue
 from carry.venues.hyperliquid.wire import Unsendable, action_of
+from carry.venues.keys import AgentKey
+from carry.venues.transport import PostFailed
 from tests.venues.hyperliquid.support import (
     ACCOUNT,
     CLOID,

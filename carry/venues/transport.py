@@ -1,4 +1,4 @@
-"""One POST: bytes out, bytes in, and whether any byte of it may have left.
+"""One request: bytes out, bytes in, and whether any byte of it may have left.
 
 A whole call has one deadline. It is checked before every receive of the socket, so that neither a
 body nor headers that arrive a byte at a time outlive it (a read timeout alone restarts each byte).
@@ -141,6 +141,21 @@ class SocketTransport:
         return request
 
     def post(self, path: str, body: bytes, deadline_s: float) -> Reply:
+        return self._send(self._request(path, body), deadline_s)
+
+    def call(
+        self, method: str, target: str, body: str, headers: Mapping[str, str], deadline_s: float
+    ) -> Reply:
+        """Any method; `target` ("/api/v3/order?a=b") and `body` leave as they are given."""
+        request = requests.Request(method, self._base_url, headers=dict(headers)).prepare()
+        # After `prepare`, which would quote a query again: what was signed is what is sent.
+        request.url = self._base_url + target
+        if body:
+            request.body = body.encode("ascii")
+            request.headers["Content-Length"] = str(len(body))
+        return self._send(request, deadline_s)
+
+    def _send(self, request: requests.PreparedRequest, deadline_s: float) -> Reply:
         if deadline_s <= 0:
             raise PostFailed(False, "no time was left for the call")
         call = self._call
@@ -148,7 +163,7 @@ class SocketTransport:
         headers: Mapping[str, str] = {}
         try:
             reply = self._session.send(
-                self._request(path, body),
+                request,
                 allow_redirects=False,
                 stream=True,
                 verify=True,
