@@ -103,7 +103,7 @@ def idle(state: State, carry: Carry, look: View, phase: Idle, found: Prospect | 
         return Decision(phase=HedgeOk(since_ms=state.now_ms))
     if found is not None and found.open:
         return Decision(
-            phase=Enter(since_ms=state.now_ms, target_sz=found.sz), spot_target=found.sz
+            phase=Enter(since_ms=state.now_ms, target_sz=found.offer.sz), spot_target=found.offer.sz
         )
     return Decision(phase=phase)
 

@@ -221,7 +221,7 @@ def _holds(
     )
 
 
-def account_gates(state: State) -> tuple[Gate, ...]:
+def account_gates(state: State) -> Iterator[Gate]:
     """Conditions that concern the account: they hold back entries of every market."""
     account, risk = state.account, state.policy.risk
     latched = [name for name, latch in state.latches.items() if latch.mode != "entries"]
@@ -229,42 +229,37 @@ def account_gates(state: State) -> tuple[Gate, ...]:
     age = state.now_ms - min(account.positions_ms, account.balances_ms)
     skew = None if state.venue_ms is None else abs(state.wall_ms - state.venue_ms)
     unknown = sum(1 for i in state.intents.values() if i.unknown)
-    gates = [
-        _holds("latch", None, not latched, ", ".join(latched) or "none", "none"),
-        _holds(
-            "process", None, not state.stopping, "stopping" if state.stopping else "runs", "runs"
-        ),
-        _holds("once", None, not state.once, "yes" if state.once else "no", "no"),
-        _holds("account_mode", None, word in ("split", "unified"), word, "split or unified", True),
-        _holds(
-            "reconciled",
-            None,
-            reconciled(state),
-            "yes" if reconciled(state) else "no",
-            "all read since start",
-            True,
-        ),
-        _at_most("account_age_ms", None, age, risk.account_age_ms_max, True),
-        _at_most("clock_skew_ms", None, skew, risk.skew_ms_max, True),
-        _at_most("unknown_intents", None, unknown, 0, True),
-        _at_least("budget_actions", None, account.actions_left, risk.budget_actions_min, True),
-        _at_most(
-            "orders_last_minute", None, orders_last_minute(state) + 1, risk.max_orders_per_min
-        ),
-        _holds(
-            "baseline",
-            None,
-            account.baseline_usd is not None,
-            "absent" if account.baseline_usd is None else "taken",
-            "taken",
-            True,
-        ),
-    ]
+    yield _holds("latch", None, not latched, ", ".join(latched) or "none", "none")
+    yield _holds(
+        "process", None, not state.stopping, "stopping" if state.stopping else "runs", "runs"
+    )
+    yield _holds("once", None, not state.once, "yes" if state.once else "no", "no")
+    yield _holds("account_mode", None, word in ("split", "unified"), word, "split or unified", True)
+    yield _holds(
+        "reconciled",
+        None,
+        reconciled(state),
+        "yes" if reconciled(state) else "no",
+        "all read since start",
+        True,
+    )
+    yield _at_most("account_age_ms", None, age, risk.account_age_ms_max, True)
+    yield _at_most("clock_skew_ms", None, skew, risk.skew_ms_max, True)
+    yield _at_most("unknown_intents", None, unknown, 0, True)
+    yield _at_least("budget_actions", None, account.actions_left, risk.budget_actions_min, True)
+    yield _at_most(
+        "orders_last_minute", None, orders_last_minute(state) + 1, risk.max_orders_per_min
+    )
+    yield _holds(
+        "baseline",
+        None,
+        account.baseline_usd is not None,
+        "absent" if account.baseline_usd is None else "taken",
+        "taken",
+        True,
+    )
     if account.residual_usd is not None:
-        gates.append(
-            _at_most("residual_usd", None, abs(account.residual_usd), risk.residual_usd_max, True)
-        )
-    return tuple(gates)
+        yield _at_most("residual_usd", None, abs(account.residual_usd), risk.residual_usd_max, True)
 
 
 def foreign_usd(state: State, carry: Carry) -> Decimal:
@@ -313,23 +308,52 @@ def payment_gate(state: State, carry: Carry) -> Gate:
     return _at_least("to_payment_ms", carry.coin, left, guard)
 
 
-def adding_gates(state: State, carry: Carry) -> tuple[Gate, ...]:
+def adding_gates(state: State, carry: Carry) -> Iterator[Gate]:
     """Conditions for each further slice of an entry: the account's, the data's, the payment's."""
+    yield from account_gates(state)
+    yield from data_gates(state, carry)
     locked = f"external_{carry.coin}" in state.latches
-    return (
-        *account_gates(state),
-        *data_gates(state, carry),
-        _holds("lock", carry.coin, not locked, "locked" if locked else "none", "none"),
-        payment_gate(state, carry),
-    )
+    yield _holds("lock", carry.coin, not locked, "locked" if locked else "none", "none")
+    yield payment_gate(state, carry)
+
+
+@attrs.frozen(kw_only=True)
+class Offer:
+    """A carry of the size that could be entered now. sz: base units of spot, 0 without a price.
+
+    notional: USD a leg; expected: fraction of it over the horizon, after every cost. None: unknown.
+    """
+
+    sz: Decimal = ZERO
+    notional: Decimal | None = None
+    expected: Decimal | None = None
+
+
+def offer(state: State, carry: Carry) -> Offer:
+    """The size that caps and wallets leave, and what it would earn by the books of now."""
+    policy, market = state.policy, carry.market
+    spot = fresh_book(state, carry, Leg.SPOT)
+    perp = fresh_book(state, carry, Leg.PERP)
+    if market is None or spot is None or perp is None:
+        return Offer()
+    sz = entry_size(state, carry, market, spot.ask_px)
+    notional = (sz * spot.bid_px).quantize(Decimal("0.01"))
+    if not sz or carry.forecast is None or state.account.fees is None:
+        return Offer(sz=sz, notional=notional)
+    fees = economics.fees_in_force(policy.fees, state.account.fees)
+    costs = economics.cost(fees, spot, perp, sz)
+    if costs is None:
+        return Offer(sz=sz, notional=notional)
+    hours, horizon = state.capabilities.interval_h, policy.strategy.horizon_h
+    expected = economics.expected_net(carry.forecast.rate, horizon, hours, costs)
+    return Offer(sz=sz, notional=notional, expected=expected)
 
 
 @attrs.frozen(kw_only=True)
 class Prospect:
-    """What entering a market would mean now. `expected`: fraction of notional over the horizon."""
+    """What entering a market would mean now: the offer, and the gates it was held against."""
 
-    sz: Decimal
-    expected: Decimal | None
+    offer: Offer
     gates: tuple[Gate, ...]
 
     @property
@@ -338,66 +362,62 @@ class Prospect:
 
 
 def prospect(state: State, carry: Carry) -> Prospect:
-    """All gates of an entry with their values, and the size and expectation they were judged on."""
+    """Every gate of an entry with its value, as people are shown it."""
+    found = offer(state, carry)
+    return Prospect(offer=found, gates=tuple(entry_gates(state, carry, found)))
+
+
+def verdict(state: State, carry: Carry) -> Prospect:
+    """The same as a tick needs it: the gates up to the first that does not pass."""
+    found = offer(state, carry)
+    gates: list[Gate] = []
+    for gate in entry_gates(state, carry, found):
+        gates.append(gate)
+        if not gate.passes:
+            break
+    return Prospect(offer=found, gates=tuple(gates))
+
+
+def entry_gates(state: State, carry: Carry, found: Offer) -> Iterator[Gate]:
+    """All conditions of a new carry; the leverage, which the bot itself can mend, is the last."""
     coin, policy = carry.coin, state.policy
     strategy, market = policy.strategy, carry.market
-    spot = fresh_book(state, carry, Leg.SPOT)
-    perp = fresh_book(state, carry, Leg.PERP)
-    sz, notional, expected, entry_apr = ZERO, None, None, None
-    if market is not None and spot is not None and perp is not None:
-        sz = entry_size(state, carry, market, spot.ask_px)
-        notional = (sz * spot.bid_px).quantize(Decimal("0.01"))
-        if sz and carry.forecast is not None and state.account.fees is not None:
-            fees = economics.fees_in_force(policy.fees, state.account.fees)
-            costs = economics.cost(fees, spot, perp, sz)
-            if costs is not None:
-                hours = state.capabilities.interval_h
-                expected = economics.expected_net(
-                    carry.forecast.rate, strategy.horizon_h, hours, costs
-                )
-                entry_apr = economics.apr(expected, strategy.horizon_h)
+    yield from adding_gates(state, carry)
+    yield _at_most(
+        "foreign_usd", coin, foreign_usd(state, carry).quantize(Decimal("0.01")), 0, True
+    )
     flat = (
         isinstance(carry.phase, Idle)
         and not carry.perp_sz
         and not carry.doubts
         and not any(True for _ in state.of(coin))
     )
-    setting = carry.leverage
-    lever = policy.execution.perp_leverage
+    word = "yes" if flat else "no"
+    yield _holds("flat", coin, flat, word, "no position and nothing in doubt", True)
+    wait = carry.phase.until_ms - state.now_ms if isinstance(carry.phase, Idle) else 0
+    yield _at_most("cooldown_ms", coin, max(0, wait), 0)
     count = carry.forecast.count if carry.forecast is not None else None
+    yield _at_least("funding_hours", coin, count, PRINTS_MIN, True)
     printed = None
     if carry.forecast is not None and state.venue_ms is not None:
         printed = max(0, state.venue_ms - carry.forecast.last_at_ms)
+    yield _at_most("funding_age_ms", coin, printed, policy.risk.prints_age_ms_max, True)
     wild = carry.volatility if state.now_ms - carry.volatility_ms <= VOLATILITY_MS_MAX else None
-    wait = carry.phase.until_ms - state.now_ms if isinstance(carry.phase, Idle) else 0
+    yield _at_most("volatility", coin, wild, strategy.volatility.max)
     smallest = max(strategy.min_exposure_usd, 2 * market.min_notional if market else ZERO)
-    net_bps = None if expected is None else economics.bps(expected)
-    shown_apr = None if entry_apr is None else entry_apr.quantize(Decimal("1e-6"))
+    yield _at_least("size_usd", coin, found.notional, smallest)
+    net_bps = apr = None
+    if found.expected is not None:
+        net_bps = economics.bps(found.expected)
+        apr = economics.apr(found.expected, strategy.horizon_h).quantize(Decimal("1e-6"))
+    yield _at_least("expected_net_bps", coin, net_bps, strategy.buffer_bps)
+    yield _at_least("expected_apr", coin, apr, strategy.enter_threshold_apr)
+    setting, lever = carry.leverage, policy.execution.perp_leverage
+    shown = "absent"
+    if setting is not None:
+        shown = f"{setting.value} {'cross' if setting.cross else 'isolated'}"
     has = setting is not None and setting.value == lever and setting.cross
-    gates = (
-        *adding_gates(state, carry),
-        _at_most("foreign_usd", coin, foreign_usd(state, carry).quantize(Decimal("0.01")), 0, True),
-        _holds(
-            "flat", coin, flat, "yes" if flat else "no", "no position and nothing in doubt", True
-        ),
-        _at_most("cooldown_ms", coin, max(0, wait), 0),
-        _at_least("funding_hours", coin, count, PRINTS_MIN, True),
-        _at_most("funding_age_ms", coin, printed, policy.risk.prints_age_ms_max, True),
-        _at_most("volatility", coin, wild, strategy.volatility.max),
-        _at_least("size_usd", coin, notional, smallest),
-        _at_least("expected_net_bps", coin, net_bps, strategy.buffer_bps),
-        _at_least("expected_apr", coin, shown_apr, strategy.enter_threshold_apr),
-        _holds(
-            "leverage",
-            coin,
-            has,
-            "absent"
-            if setting is None
-            else f"{setting.value} {'cross' if setting.cross else 'isolated'}",
-            f"{lever} cross",
-        ),
-    )
-    return Prospect(sz=sz, expected=expected, gates=gates)
+    yield _holds("leverage", coin, has, shown, f"{lever} cross")
 
 
 def blocked_only_by_leverage(found: Prospect) -> bool:

@@ -54,11 +54,13 @@ def _order(state: State) -> tuple[str, ...]:
     So budgets are spent deterministically, and what is held is never kept waiting by an entry.
     """
 
+    idle = sum(isinstance(carry.phase, Idle) for carry in state.carries.values())
+
     def rank(coin: str) -> tuple[int, Decimal, str]:
         carry = state.carries[coin]
         if not isinstance(carry.phase, Idle):
             return (0, Decimal(0), coin)
-        expected = risk.prospect(state, carry).expected
+        expected = risk.offer(state, carry).expected if idle > 1 else None
         return (1, -expected, coin) if expected is not None else (2, Decimal(0), coin)
 
     return tuple(sorted(state.carries, key=rank))
@@ -74,7 +76,7 @@ def _market(before: State, state: State, coin: str) -> tuple[State, tuple[Action
     state = set_carry(state, carry)
     if carry.repair is None:
         state = unsaid(state, f"naked_{coin}")
-    found = risk.prospect(state, carry) if isinstance(carry.phase, Idle) else None
+    found = risk.verdict(state, carry) if isinstance(carry.phase, Idle) else None
     decision = decide(state, carry, look, found)
     old, new = type(carry.phase), type(decision.phase)
     assert new in MAY_FOLLOW[old], f"{coin}: {old.__name__} may not become {new.__name__}"
@@ -119,12 +121,12 @@ def _moved(
     match phase:
         case Enter():
             assert found is not None
-            assert found.expected is not None
+            assert found.offer.expected is not None
             event = "entry"
             fields = {
                 "target_sz": show(phase.target_sz),
                 "px": show(look.px),
-                "expected_net": show(found.expected.quantize(Decimal("1e-8"))),
+                "expected_net": show(found.offer.expected.quantize(Decimal("1e-8"))),
             }
         case HedgeOk():
             event, fields = "hedged", {"spot_sz": show(look.spot), "perp_sz": show(look.perp)}

@@ -56,7 +56,7 @@ def market(state: State, carry: Carry, found: tuple[Gate, ...]) -> Report:
     """One market. `delta_usd`: spot + perp at the mid; `naked`: beyond the band."""
     px = ledger.price(carry, Leg.PERP) or ledger.price(carry, Leg.SPOT)
     delta = carry.spot_sz + carry.perp_sz
-    expected = risk.prospect(state, carry).expected if isinstance(carry.phase, Idle) else None
+    expected = risk.offer(state, carry).expected if isinstance(carry.phase, Idle) else None
     return {
         "coin": carry.coin,
         "phase": PHASE_NAMES[type(carry.phase)],

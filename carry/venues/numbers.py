@@ -1,5 +1,6 @@
 """The venue's decimals, which travel as JSON strings. Exact; only plain numbers pass."""
 
+import functools
 import re
 from decimal import Decimal
 
@@ -8,6 +9,7 @@ _NUMBER = re.compile(r"-?[0-9]{1,40}(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,2})?")
 _MAGNITUDE_MAX = 30
 
 
+@functools.lru_cache(maxsize=8_192)  # a book's prices and sizes are mostly those of the last one
 def number(text: str) -> Decimal:
     """A finite decimal below 10^30; raises `ValueError` for all else ("NaN", "1e400", " 1")."""
     if _NUMBER.fullmatch(text) is None:
@@ -18,6 +20,7 @@ def number(text: str) -> Decimal:
     return value
 
 
+@functools.lru_cache(maxsize=8_192)
 def positive(text: str) -> Decimal:
     """A number above zero: every price, and the size of everything that exists."""
     value = number(text)
