@@ -33,10 +33,16 @@ def storm(seeds: str, ticks: int, preset: str | None, jobs: int, as_json: bool) 
         click.echo(campaign.told(outcome, ticks, preset))
         click.echo()
     hits = figures.pop("hits")
-    violations = figures.pop("violations")
+    violations, regimes = figures.pop("violations"), figures.pop("regimes")
     click.echo("  ".join(f"{name} {count}" for name, count in hits.items()))
     for name, value in figures.items():
         click.echo(f"{name.replace('_', ' '):<26} {value}")
+    click.echo("regime      seeds  worst naked     of a bound  longest beyond the band, no faults")
+    for name, of in regimes.items():
+        click.echo(
+            f"{name:<10} {of['seeds']:>6} {of['worst_naked_usd']:>12} {of['bound_usd']:>14} "
+            f"{of['longest_ms']:>20} ms {of['without_faults_ms']:>9} ms"
+        )
     for each in violations:
         click.echo(f"seed {each['seed']}: {each['invariant']}: {each['text'].splitlines()[0]}")
     return 1 if broken else 0

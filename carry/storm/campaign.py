@@ -14,6 +14,7 @@ from carry.shell.say import render
 
 from .draw import Case, Strike, draw
 from .faults import catalogue
+from .market import REGIMES
 from .phases import Outcome, live
 
 SHRINK_RUNS_MAX: Final = 80
@@ -151,6 +152,26 @@ def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "longest_naked_ms": max((o.longest_ms for o in outcomes), default=0),
         "restarts": sum(o.restarts for o in outcomes),
         "boundaries": sum(o.boundaries for o in outcomes),
+        "markets": dict(sorted(Counter(str(o.markets) for o in outcomes).items())),
+        "regimes": {name: regime(outcomes, name) for name in REGIMES},
+    }
+
+
+def regime(outcomes: Sequence[Outcome], name: str) -> dict[str, Any]:
+    """Naked exposure in one regime: the worst, beside the slice and band of that seed.
+
+    longest_ms: beyond the band, outages and what others did included; without_faults_ms: the
+    longest of the seeds that had no fault.
+    """
+    mine = [o for o in outcomes if o.regime == name]
+    worst = max(mine, key=lambda o: o.worst_usd / (o.bound_usd or 1), default=None)
+    cent = Decimal("0.01")
+    return {
+        "seeds": len(mine),
+        "worst_naked_usd": show(worst.worst_usd.quantize(cent)) if worst else "0",
+        "bound_usd": show(worst.bound_usd.quantize(cent)) if worst else "0",
+        "longest_ms": max((o.longest_ms for o in mine), default=0),
+        "without_faults_ms": max((o.longest_ms for o in mine if o.faultless), default=0),
     }
 
 

@@ -13,10 +13,11 @@ from carry.core.policy import Execution, MarketPolicy, Policy, Risk, Strategy
 
 from .market import REGIMES, Shape
 
-CONCERNS: Final = ("network", "stream", "venue", "market", "crash", "operator", "swarm")
+CONCERNS: Final = ("network", "stream", "venue", "market", "crash", "operator", "swarm", "folio")
 PHASES: Final = (15, 50, 35)  # percent of the ticks: warm-up, faults, heal; the kill comes after
 FAULT_FREE_PERCENT: Final = 10
 INTERVALS_MS: Final = (1_000, 2_000, 5_000)
+PORTFOLIOS: Final = (("BTC", "ETH", "HYPE"), ("BTC", "ETH", "HYPE", "SOL"))
 
 
 @attrs.frozen(kw_only=True)
@@ -78,7 +79,8 @@ def draw(seed: int, ticks: int, faults: tuple[str, ...], preset: str | None = No
     swarm, market, operator = (stream(seed, c) for c in ("swarm", "market", "operator"))
     interval_ms = swarm.choice(INTERVALS_MS)
     shape = Shape.draw(market, market.choice(REGIMES), ticks * interval_ms // 60_000)
-    coins = ("HYPE",) if swarm.random() < 0.7 else ("BTC", "HYPE")
+    coins: tuple[str, ...] = ("HYPE",) if swarm.random() < 0.7 else ("BTC", "HYPE")
+    coins = _more(stream(seed, "folio"), coins)
     mode = swarm.choice(("unified", "split"))
     policy = _policy(swarm, coins)
     quiet = preset == "none" or (preset is None and swarm.random() * 100 < FAULT_FREE_PERCENT)
@@ -95,6 +97,11 @@ def draw(seed: int, ticks: int, faults: tuple[str, ...], preset: str | None = No
         strikes=strikes,
         orders=_orders(operator, ticks),
     )
+
+
+def _more(rng: random.Random, coins: tuple[str, ...]) -> tuple[str, ...]:
+    """Of the seeds with two markets, two in three have three or four."""
+    return coins if len(coins) == 1 else (coins, *PORTFOLIOS)[rng.randrange(3)]
 
 
 def _policy(rng: random.Random, coins: tuple[str, ...]) -> Policy:

@@ -63,6 +63,7 @@ class Naked:
     """How far and how long one coin's legs were apart. Money in USD, times in ms."""
 
     worst_usd: Decimal = ZERO
+    bound_usd: Decimal = ZERO  # a slice and the band, where `worst_usd` was seen
     since_ms: int | None = None
     longest_ms: int = 0
     excused_usd: Decimal = ZERO  # what an external event took away, until the band is reached again
@@ -193,7 +194,8 @@ class Truth:
             if naked > watch.excused_usd * SLACK:
                 raise Violation("I07", f"{coin}: ${naked:.2f} naked, grown after an outside event")
             return
-        watch.worst_usd = max(watch.worst_usd, naked)
+        if naked > watch.worst_usd:
+            watch.worst_usd, watch.bound_usd = naked, limit / SLACK
         if naked > limit:
             raise Violation(
                 "I07", f"{coin}: ${naked:.2f} naked (spot {spot}, perp {perp}), limit ${limit:.2f}"

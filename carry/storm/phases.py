@@ -26,7 +26,8 @@ SETTLE_MS: Final = 1_500_000  # after the kill: time for two reads of the slow h
 class Outcome:
     """What became of a seed. `broken`: the invariant and what was seen, None when all held.
 
-    effects: SHA-256 of everything the bot sent and said. worst_usd, longest_ms: naked exposure.
+    effects: SHA-256 of everything the bot sent and said. worst_usd, longest_ms: naked exposure;
+    bound_usd: the slice and the band it is held against.
     """
 
     seed: int
@@ -39,12 +40,14 @@ class Outcome:
     held_after: bool
     funding_usd: Decimal
     worst_usd: Decimal
+    bound_usd: Decimal
     longest_ms: int
     restarts: int
     boundaries: int
     effects: str
     faultless: bool
     regime: str
+    markets: int
     alerts: dict[str, int]
     halted: bool
 
@@ -66,6 +69,7 @@ def live(case: Case, *, disk: bool = False, keep: bool = False) -> tuple[Outcome
         broken = ("CRASH", f"{type(error).__name__}: {error}\n{''.join(frames)}")
     truth = world.truth
     state = truth.state
+    worst = max(truth.naked.values(), key=lambda naked: naked.worst_usd)
     outcome = Outcome(
         seed=case.seed,
         ticks=world.tick,
@@ -78,13 +82,15 @@ def live(case: Case, *, disk: bool = False, keep: bool = False) -> tuple[Outcome
         funding_usd=sum((c.ledger.funding_usd for c in state.carries.values()), ZERO)
         if state is not None
         else ZERO,
-        worst_usd=max(n.worst_usd for n in truth.naked.values()),
+        worst_usd=worst.worst_usd,
+        bound_usd=worst.bound_usd,
         longest_ms=max(n.longest_ms for n in truth.naked.values()),
         restarts=world.restarts,
         boundaries=world.boundaries,
         effects=truth.effects.hexdigest(),
         faultless=not case.strikes,
         regime=case.shape.regime,
+        markets=len(case.policy.coins),
         alerts=dict(sorted(truth.alerts.items())),
         halted=truth.backup_used,
     )

@@ -6,10 +6,12 @@ More of it: `make storm SEEDS=20000`, or CARRY_STORM_SEEDS and CARRY_STORM_TICKS
 import os
 import subprocess
 import sys
+from decimal import Decimal as D
 
+import attrs
 import pytest
 
-from carry.storm.campaign import case_of, reproduce, shrink, summary, told
+from carry.storm.campaign import case_of, regime, reproduce, shrink, summary, told
 from carry.storm.faults import catalogue
 from carry.storm.phases import live
 
@@ -92,3 +94,24 @@ def test_a_violation_is_shrunk_told_and_can_be_run_again() -> None:
     assert f"carry storm --seeds {seed}:{seed + 1} --ticks 200 --preset {animal.preset}" in text
     figures = summary([outcome])
     assert figures["violations"][0]["seed"] == seed
+    assert figures["regimes"][outcome.regime]["seeds"] == 1
+    assert sum(each["seeds"] for each in figures["regimes"].values()) == 1
+
+
+def test_a_regime_is_told_by_its_worst_beside_the_bound_of_that_seed() -> None:
+    plain = live(case_of(2, 100, "none"))[0]
+    worst = [
+        attrs.evolve(plain, regime="thin", worst_usd=D(usd), bound_usd=D(of), faultless=quiet)
+        for usd, of, quiet in (("90", "100", False), ("120", "240", True), ("10", "100", True))
+    ]
+    told_of = regime([*worst, attrs.evolve(plain, regime="calm")], "thin")
+
+    assert (told_of["worst_naked_usd"], told_of["bound_usd"]) == ("90", "100")
+    assert told_of["seeds"] == 3
+    assert told_of["without_faults_ms"] == plain.longest_ms
+    assert regime(worst, "crash")["worst_naked_usd"] == "0"
+
+
+def test_some_seeds_have_many_markets() -> None:
+    coins = [len(case_of(seed, 300).policy.coins) for seed in range(SEEDS)]
+    assert {1, 2, 3, 4} <= set(coins)
