@@ -6,6 +6,7 @@ newer than our last own action, plausible, and explained by fills or confirmed b
 
 import attrs
 
+from . import moves
 from . import observations as seen
 from .actions import Action, Alert, Note
 from .commands import obey
@@ -50,6 +51,8 @@ def absorb(state: State, obs: seen.Observations) -> tuple[State, Said]:
     for command in obs.commands:
         state, more = obey(state, command)
         said += more
+    state, more = moves.arrived(state)
+    said += more
     state, more = reconcile(state)
     return state, said + more
 
@@ -347,10 +350,13 @@ def _transfers(state: State, read: seen.TransfersRead) -> tuple[State, Said]:
         )
         fields = {
             "usd": show(transfer.usd),
+            "moved_usd": show(transfer.moved_usd),
             "kind": transfer.kind,
             "moved_at_ms": str(transfer.at_ms),
         }
         said += (Note(event="transfer", coin=None, fields=fields),)
     account = attrs.evolve(account, transfers_ms=read.issued_ms)
     floor = slow_floor(state, state.transfers_floor_at_ms, read.since_ms)
-    return attrs.evolve(state, account=account, seen=known, transfers_floor_at_ms=floor), said
+    state = attrs.evolve(state, account=account, seen=known, transfers_floor_at_ms=floor)
+    state, more = moves.recorded(state, read)
+    return state, said + more

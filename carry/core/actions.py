@@ -1,7 +1,8 @@
 """What may be asked of the shell. Every action that reaches the venue says why.
 
-Writes (`Place`, `Cancel`, `Fence`, `SetLeverage`) carry the nonce and the expiry that the core
-allocated and the journal keeps; the shell adds nothing to them. `expires_ms` is the venue's clock.
+Writes (`Place`, `Cancel`, `Fence`, `SetLeverage`, `MoveUsd`) carry the nonce and the expiry that
+the core allocated and the journal keeps; the shell adds nothing to them. `expires_ms` is the
+venue's clock.
 """
 
 from collections.abc import Mapping
@@ -71,6 +72,18 @@ class SetLeverage:
 
 
 @attrs.frozen(kw_only=True)
+class MoveUsd:
+    """Move `usd` (> 0) between the wallets of a split account: into the perp's, or out of it."""
+
+    intent: int
+    usd: Decimal
+    to_perp: bool
+    nonce: int
+    expires_ms: int
+    why: str
+
+
+@attrs.frozen(kw_only=True)
 class Fence:
     """Burn the nonce of an intent whose outcome is unknown, with an action that does nothing."""
 
@@ -110,5 +123,5 @@ class Note:
     fields: Mapping[str, str]
 
 
-Write = Place | Cancel | CancelForeign | SetLeverage | Fence
+Write = Place | Cancel | CancelForeign | SetLeverage | MoveUsd | Fence
 Action = Write | Query | Alert | Note

@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from . import risk
-from .actions import Action, Cancel, CancelForeign, Fence, Place, SetLeverage
+from .actions import Action, Cancel, CancelForeign, Fence, MoveUsd, Place, SetLeverage
 from .num import ONE, ZERO
 from .risk import Mode
-from .state import State
-from .types import Leg, Market, Side
+from .state import Kind, State
+from .types import AccountMode, Leg, Market, Side
 
+DAY_MS = 86_400_000
 EXPIRY_MS_MAX = 15_000
 NONCE_MS_MAX = 60_000
 
@@ -47,6 +48,11 @@ def check(state: State, actions: Sequence[Action]) -> None:
                 _timed(state, action, action.nonce, action.expires_ms)
                 _must(action.nonce not in nonces, "a nonce is used once", action)
                 nonces[action.nonce] = True
+            case MoveUsd():
+                _timed(state, action, action.nonce, action.expires_ms)
+                _must(action.nonce not in nonces, "a nonce is used once", action)
+                nonces[action.nonce] = True
+                _move(state, action)
             case Fence():
                 intent = state.intents.get(str(action.intent))
                 _must(intent is not None and intent.nonce == action.nonce, "own nonce", action)
@@ -93,6 +99,16 @@ def _place(state: State, place: Place) -> None:
         _must(place.sz * place.px <= state.policy.risk.slice_usd, "within a slice", place)
         # The state after the tick holds this order as an intent, so the room counts it.
         _must(risk.room_usd(state, carry) >= 0, "within the caps", place)
+
+
+def _move(state: State, move: MoveUsd) -> None:
+    """Between own wallets, within the day's limit, one at a time, not in HALT."""
+    recent = sum((m.usd for m in state.moves if state.now_ms - m.ms < DAY_MS), ZERO)
+    _must(str(move.intent) in state.intents, "journaled as an intent", move)
+    _must(move.usd > ZERO and recent <= state.policy.risk.transfer_usd_per_day, "the day", move)
+    _must(state.account.mode is AccountMode.SPLIT, "two wallets", move)
+    _must(sum(1 for i in state.intents.values() if i.kind is Kind.MOVE) == 1, "one move", move)
+    _must(risk.mode(state) is not Mode.HALT, "nothing in HALT", move)
 
 
 def _must_hedge(state: State, market: Market, place: Place, spot: Decimal, perp: Decimal) -> None:

@@ -38,6 +38,9 @@ POST_ONLY_MS = 15_000  # after a post-only refusal the next taking order is trie
 WRITERS_MAX = (
     2  # nonces of ours that somebody else used, in a row, before another writer is believed
 )
+MOVE_PAUSE_MS = 60_000  # the next move after one that came to nothing is asked for this much later
+SEEN = "seen"  # the verdict on a move that both wallets show
+NAMED = ("tick", "lot", "min_notional", "disabled", "leverage", "other")  # refusals said aloud
 FILLS_MARGIN_AT_MS = 5_000  # a sweep must reach this far back before the decision
 
 Said = tuple[Action, ...]
@@ -94,6 +97,8 @@ def settled(
     """
     rest = {no: i for no, i in state.intents.items() if no != str(intent.no)}
     state = attrs.evolve(state, intents=rest)
+    if intent.kind is Kind.MOVE:
+        return _move_over(state, intent, verdict)
     carry = state.carries[intent.coin]
     whole = intent.kind is Kind.LEVERAGE or intent.booked_sz >= intent.sz
     misses = 0 if whole else carry.misses.get(intent.leg.value, 0) + asked
@@ -119,6 +124,15 @@ def settled(
     }
     note = Note(event="intent_settled", coin=intent.coin, fields=fields)
     return set_carry(state, carry), (note,)
+
+
+def _move_over(state: State, intent: Intent, verdict: str) -> tuple[State, Said]:
+    """A move that never happened counts for nothing, and the next one waits a while."""
+    if verdict != SEEN:
+        left = tuple(m for m in state.moves if m.no != intent.no)
+        state = attrs.evolve(state, moves=left, move_retry_ms=state.now_ms + MOVE_PAUSE_MS)
+    fields = {"intent": str(intent.no), "usd": show(intent.sz), "verdict": verdict}
+    return state, (Note(event="collateral_settled", coin=None, fields=fields),)
 
 
 def ended(state: State, intent: Intent, filled_sz: Decimal) -> tuple[State, Said]:
@@ -165,6 +179,9 @@ def _refused(state: State, intent: Intent, refusal: seen.Refused) -> tuple[State
         return _closed(state, intent, doubled=refusal.code == "nonce"), ()
     said: Said = ()
     what = f"{intent.side.value} {show(intent.sz)} {intent.coin} {intent.leg.value}"
+    what += f" at {show(intent.px)}"
+    if intent.kind is Kind.MOVE:
+        what = f"move ${show(intent.sz)} between the wallets"
     if refusal.code == "post_only_window":
         state = attrs.evolve(state, post_only_until_ms=state.now_ms + POST_ONLY_MS)
     elif refusal.code == "identity":
@@ -179,16 +196,19 @@ def _refused(state: State, intent: Intent, refusal: seen.Refused) -> tuple[State
                 "`carry resume --ack identity`.",
             ),
         )
-    elif refusal.code in ("tick", "lot", "min_notional", "disabled", "leverage", "other"):
+    elif intent.kind is Kind.MOVE or refusal.code in NAMED:
         said = (
             Alert(
                 level="warn",
                 name=f"refused_{refusal.code}",
                 coin=intent.coin,
-                text=f"The venue refused to {what} at {show(intent.px)}: {refusal.text}. "
+                text=f"The venue refused to {what}: {refusal.text}. "
                 "It is tried again later; if this repeats, report it.",
             ),
         )
+    if intent.kind is Kind.MOVE:
+        state, more = settled(state, intent, f"refused: {refusal.code}")
+        return state, said + more
     carry = state.carries[intent.coin]
     short_of_margin = refusal.code == "margin" and intent.leg is Leg.PERP
     if short_of_margin and intent.side is Side.SELL:
@@ -237,6 +257,8 @@ def outcome(state: State, fact: seen.Outcome) -> tuple[State, Said]:
         case seen.CancelUnanswered():
             return state, ()
         case seen.Done():
+            if intent.kind is Kind.MOVE:  # done, and believed once both wallets show it
+                return put(state, attrs.evolve(intent, status=Ended(since_ms=state.now_ms))), ()
             return settled(state, intent, "done")
         case seen.FenceHeld():
             if intent.filled_sz:
@@ -342,6 +364,8 @@ def pursue(state: State, answered: bool) -> tuple[State, tuple[Action, ...]]:
         status = intent.status
         if isinstance(status, Ended) and state.now_ms - status.since_ms > UNDECIDED_MS:
             actions.append(_undecided(state, intent))
+            if intent.kind is Kind.MOVE:
+                continue  # the next look at both wallets ends it
             if answered and state.now_ms - status.since_ms > GIVE_UP_MS:
                 # There must be a way out: from here the fills alone say what it did, and a holding
                 # that they do not explain is found by the comparison with the venue's.
@@ -369,7 +393,7 @@ def pursue(state: State, answered: bool) -> tuple[State, tuple[Action, ...]]:
             continue
         if due:
             status = attrs.evolve(status, fenced_ms=state.now_ms)
-            if status.closed_at_ms is not None:
+            if status.closed_at_ms is not None and intent.kind is Kind.ORDER:
                 actions.append(
                     Query(
                         intent=intent.no,
@@ -379,13 +403,22 @@ def pursue(state: State, answered: bool) -> tuple[State, tuple[Action, ...]]:
                         why="closed, undecided",
                     )
                 )
-            elif state.capabilities.fence is FenceKind.NONCE:
+            elif status.closed_at_ms is None and state.capabilities.fence is FenceKind.NONCE:
                 actions.append(Fence(intent=intent.no, nonce=intent.nonce, why="outcome unknown"))
         state = put(state, attrs.evolve(intent, status=status))
     return state, tuple(actions)
 
 
 def _undecided(state: State, intent: Intent) -> Alert:
+    if intent.kind is Kind.MOVE:
+        return Alert(
+            level="page",
+            name=f"undecided_{intent.no}",
+            coin=None,
+            text=f"Nobody knows for over a minute whether ${show(intent.sz)} moved between the "
+            "account's wallets: nothing is added and nothing more is moved until both wallets are "
+            "read. Compare them at the venue if this goes on.",
+        )
     return Alert(
         level="page",
         name=f"undecided_{intent.no}",

@@ -88,7 +88,7 @@ class CancelUnanswered:
 
 @attrs.frozen(kw_only=True)
 class Done:
-    """A write other than an order (leverage) was carried out."""
+    """A write other than an order (leverage, a move between wallets) was carried out."""
 
     intent: int
 

@@ -279,6 +279,16 @@ class Risk:
         lo=D("0.05"),
         hi=ONE,
     )
+    transfer_usd_per_day: Decimal = knob(
+        D("5000"),
+        "usd",
+        "most USDC that the bot moves in a day between the spot and the perp wallet of a split "
+        "account, both directions added; 0: none is moved",
+        lo=ZERO,
+        hi=D("100000000"),
+        settable="down",
+        since=2,
+    )
     quote_age_ms_max: int = knob(
         15_000, "ms", "a book older than this prices nothing", lo=500, hi=600_000
     )

@@ -134,6 +134,7 @@ class Kind(enum.Enum):
 
     ORDER = "order"
     LEVERAGE = "leverage"
+    MOVE = "move"  # USDC between own wallets: `sz` USD, BUY into the perp wallet; of no market
 
 
 @attrs.frozen(kw_only=True)
@@ -352,6 +353,15 @@ class Gate:
 
 
 @attrs.frozen(kw_only=True)
+class Moved:
+    """A move between wallets that counts against the day: intent, when it was asked for, USD."""
+
+    no: int
+    ms: int
+    usd: Decimal
+
+
+@attrs.frozen(kw_only=True)
 class State:
     """Everything remembered.
 
@@ -393,6 +403,8 @@ class State:
     wants: tuple[str, ...] = ()
     stopping: bool = False
     once: bool = False
+    moves: tuple[Moved, ...] = attrs.field(default=(), metadata={"since": 2})
+    move_retry_ms: int = attrs.field(default=0, metadata={"since": 2})  # no move before
     cancelling: str = ""  # "begun" while everything is being withdrawn, "ended" once nothing rests
 
     @classmethod

@@ -227,12 +227,18 @@ class FundingReceipt:
 
 @attrs.frozen(kw_only=True)
 class Transfer:
-    """Money that came or went other than by trading: `usd` > 0 in. `transfer_id` identifies it."""
+    """Money that came or went other than by trading: `usd` > 0 in. `transfer_id` identifies it.
+
+    moved_usd: what went from the spot to the perp wallet of the same account (< 0: back), which is
+    no coming or going. nonce: of the action that did it, where the venue tells.
+    """
 
     transfer_id: str
     usd: Decimal
     at_ms: int
     kind: str
+    moved_usd: Decimal = attrs.field(default=ZERO, metadata={"since": 2})
+    nonce: int | None = attrs.field(default=None, metadata={"since": 2})
 
 
 @attrs.frozen(kw_only=True)

@@ -7,7 +7,7 @@ position.
 """
 
 from .reconcile import reconciled
-from .state import Carry, Ended, Enter, Exit, Idle, State, Unknown
+from .state import Carry, Ended, Enter, Exit, Idle, Kind, Sent, State, Unknown
 from .types import Leg
 
 RECONCILE_MS = 300_000  # at least this often all sources are read together, for the residual
@@ -31,6 +31,10 @@ def wants(state: State) -> tuple[str, ...]:
     waits = any(isinstance(i.status, Ended | Unknown) for i in state.intents.values())
     if waits and state.now_ms - account.fills_ms >= FILLS_MS:
         found["fills"] = True
+    if any(i.kind is Kind.MOVE and not isinstance(i.status, Sent) for i in state.intents.values()):
+        found |= {"positions": True, "balances": True}
+        if state.now_ms - account.transfers_ms >= FILLS_MS:
+            found["transfers"] = True
     order = ("mode", "markets", "positions", "balances", "orders", "fills", "receipts", "transfers")
     first = [name for name in order if name in found]
     return (*first, *(name for name in found if name not in order))

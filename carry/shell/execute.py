@@ -11,6 +11,7 @@ from carry.core.actions import (
     Cancel,
     CancelForeign,
     Fence,
+    MoveUsd,
     Place,
     Query,
     SetLeverage,
@@ -58,7 +59,7 @@ def execute(
     outcomes: list[Outcome] = []
     for action in (*fences, *others):
         match action:
-            case Place() | Cancel() | CancelForeign() | SetLeverage() | Fence():
+            case Place() | Cancel() | CancelForeign() | SetLeverage() | MoveUsd() | Fence():
                 outcome = not_sent(action, "dry run") if dry_run else write(venue, action)
                 if outcome is not None:
                     outcomes.append(outcome)
@@ -83,7 +84,7 @@ def write(venue: Venue, action: Write) -> Outcome | None:
 def unknown(action: Write, why: str) -> Outcome | None:
     """What to believe of a write that gave no answer."""
     match action:
-        case Place() | SetLeverage():
+        case Place() | SetLeverage() | MoveUsd():
             return OutcomeUnknown(intent=action.intent, why=why)
         case Cancel():
             return CancelUnanswered(intent=action.intent, why=why)
@@ -96,7 +97,7 @@ def unknown(action: Write, why: str) -> Outcome | None:
 def not_sent(action: Write, why: str) -> Outcome | None:
     """What to believe of a write of which no byte left."""
     match action:
-        case Place() | SetLeverage():
+        case Place() | SetLeverage() | MoveUsd():
             return NotSent(intent=action.intent, why=why)
         case _:
             return unknown(action, why)

@@ -20,6 +20,7 @@ from carry.core.actions import (
     Cancel,
     CancelForeign,
     Fence,
+    MoveUsd,
     Note,
     Place,
     SetLeverage,
@@ -53,7 +54,7 @@ CHECKPOINT_TICKS: Final = 1_000
 KEEP_DAYS: Final = 30
 PRUNE_ROWS_MAX: Final = 5_000
 DAY_MS: Final = 86_400_000
-REACHES_VENUE: Final = (Place, Cancel, CancelForeign, Fence, SetLeverage)
+REACHES_VENUE: Final = (Place, Cancel, CancelForeign, Fence, MoveUsd, SetLeverage)
 
 STATE = codec(State)
 OBSERVATIONS = codec(Observations)

@@ -20,6 +20,7 @@ from carry.core.actions import (
     Cancel,
     CancelForeign,
     Fence,
+    MoveUsd,
     Note,
     Place,
     Query,
@@ -48,7 +49,7 @@ from carry.core.observations import (
     Resume,
     SetPolicy,
 )
-from carry.core.state import Carry, Intent, State
+from carry.core.state import Carry, Intent, Kind, State
 from carry.core.types import Fill, Leg
 
 CENT = Decimal("0.01")
@@ -138,7 +139,7 @@ def _new_fills(before: State, observations: Observations) -> Iterator[Fill]:
 
 def _name(number: int, state: State) -> str:
     intent = state.intents.get(str(number))
-    return f"{intent.coin} #{number}" if intent else f"#{number}"
+    return f"{intent.coin} #{number}".lstrip() if intent else f"#{number}"
 
 
 def _outcome(outcome: Outcome, state: State) -> str:
@@ -207,6 +208,8 @@ def _believed(carry: Carry) -> str:
 def _working(intent: Intent) -> str:
     left = f"{intent.side.value} {intent.leg.value} {show(intent.left_sz)} left"
     status = type(intent.status).__name__.lower()
+    if intent.kind is Kind.MOVE:
+        return f"#{intent.no} move {show(intent.sz)} usd, {status}"
     return f"{intent.coin} #{intent.no} {left}, {status}"
 
 
@@ -225,6 +228,10 @@ def _asked(action: Action) -> Iterator[str]:
         case SetLeverage():
             kind = "cross" if action.cross else "isolated"
             yield f"{action.coin} leverage {action.leverage} {kind}  ({action.why})"
+        case MoveUsd():
+            wallet = "perp" if action.to_perp else "spot"
+            usd = show(action.usd)
+            yield f"#{action.intent} move {usd} usd into the {wallet} wallet  ({action.why})"
         case Fence():
             yield f"#{action.intent} fence nonce {action.nonce}  ({action.why})"
         case Query():

@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from carry.core import ledger, risk
-from carry.core.actions import Action, Alert, Cancel, CancelForeign, Fence, Note, Place, SetLeverage
+from carry.core.actions import (
+    Action,
+    Alert,
+    Cancel,
+    CancelForeign,
+    Fence,
+    MoveUsd,
+    Note,
+    Place,
+    SetLeverage,
+)
 from carry.core.num import ZERO
 from carry.core.observations import Flatten, Kill, Observations, Pause, Resume
 from carry.core.state import Exit, Idle, State
@@ -335,7 +345,7 @@ class Truth:
             elif isinstance(command, Resume):
                 self.shut.pop(command.latch, None)
         for action in actions:
-            if isinstance(action, Place | Cancel | CancelForeign | SetLeverage | Fence):
+            if isinstance(action, Place | Cancel | CancelForeign | SetLeverage | MoveUsd | Fence):
                 self.effects.update(repr(action).encode())
             elif isinstance(action, Alert):
                 self.effects.update(action.text.encode())

@@ -12,6 +12,7 @@ from carry.core.actions import (
     Cancel,
     CancelForeign,
     Fence,
+    MoveUsd,
     Note,
     Place,
     Query,
@@ -29,6 +30,7 @@ PLACE = Place(
 CANCEL = Cancel(intent=2, coin="HYPE", leg=Leg.SPOT, cloid="0x1", **TIMES)
 FOREIGN = CancelForeign(coin="HYPE", leg=Leg.SPOT, oid="9", **TIMES)
 LEVERAGE = SetLeverage(intent=3, coin="HYPE", leverage=1, cross=True, **TIMES)
+MOVE = MoveUsd(intent=6, usd=Decimal(9), to_perp=True, **TIMES)
 FENCE = Fence(intent=4, nonce=7, why="unknown")
 QUERY = Query(intent=5, coin="HYPE", leg=Leg.SPOT, cloid="0x1", why="unknown")
 
@@ -87,6 +89,7 @@ def test_the_table_names_every_outcome_and_no_other() -> None:
     [
         (PLACE, seen.OutcomeUnknown),
         (LEVERAGE, seen.OutcomeUnknown),
+        (MOVE, seen.OutcomeUnknown),
         (CANCEL, seen.CancelUnanswered),
         (FENCE, seen.FenceUnanswered),
         (FOREIGN, None),
@@ -118,6 +121,7 @@ def test_fences_go_first_and_the_rest_in_order() -> None:
     [
         (PLACE, seen.NotSent(intent=1, why="dry run")),
         (LEVERAGE, seen.NotSent(intent=3, why="dry run")),
+        (MOVE, seen.NotSent(intent=6, why="dry run")),
         (CANCEL, seen.CancelUnanswered(intent=2, why="dry run")),
         (FENCE, seen.FenceUnanswered(intent=4, why="dry run")),
         (FOREIGN, None),

@@ -50,9 +50,10 @@ class Listed:
 
 @attrs.frozen
 class Known:
-    """All configured coins that could be resolved, by coin."""
+    """All configured coins that could be resolved, by coin. `usd_id`: the quote token's."""
 
     listed: Mapping[str, Listed]
+    usd_id: str = ""
     by_symbol: Mapping[str, tuple[str, Leg]] = attrs.field(init=False, repr=False)
     by_token: Mapping[int, str] = attrs.field(init=False, repr=False)
 
@@ -67,7 +68,7 @@ class Known:
 
     def updated(self, newer: "Known") -> "Known":
         """With the coins of `newer` replaced: numbers are stable once listed, so old ones hold."""
-        return Known({**self.listed, **newer.listed})
+        return Known({**self.listed, **newer.listed}, newer.usd_id or self.usd_id)
 
 
 NOTHING_KNOWN = Known({})
@@ -212,7 +213,8 @@ def read_markets(
     tokens = readable(spot.tokens, _Token)
     pairs = readable(spot.universe, _Pair)
     names = [name_of(row) for row in meta.universe]
-    if not any(token.index == QUOTE_TOKEN and token.name == QUOTE_NAME for token in tokens):
+    usd = [t for t in tokens if t.index == QUOTE_TOKEN and t.name == QUOTE_NAME]
+    if not usd:
         raise ValueError(f"token {QUOTE_TOKEN} of spotMeta is not {QUOTE_NAME}")
     markets: dict[str, Market] = {}
     listed: dict[str, Listed] = {}
@@ -242,4 +244,5 @@ def read_markets(
             spot_asset=SPOT_ASSET_BASE + pair.index,
             token=token.index,
         )
-    return MarketsRead(markets=markets, broken=broken, issued_ms=issued_ms), Known(listed)
+    known = Known(listed, usd[0].tokenId)
+    return MarketsRead(markets=markets, broken=broken, issued_ms=issued_ms), known

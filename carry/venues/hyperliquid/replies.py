@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from carry.core.actions import Cancel, CancelForeign, Fence, Place, SetLeverage, Write
+from carry.core.actions import Cancel, CancelForeign, Fence, MoveUsd, Place, SetLeverage, Write
 from carry.core.observations import (
     Accepted,
     Cancelled,
@@ -160,7 +160,7 @@ def _place_outcome(place: Place, posted: Posted) -> Outcome:
         return OutcomeUnknown(intent=place.intent, why=f"unknown shape: {shape}")
 
 
-def _leverage_outcome(action: SetLeverage, posted: Posted) -> Outcome:
+def _plain_outcome(action: SetLeverage | MoveUsd, posted: Posted) -> Outcome:
     if not posted.left:
         return NotSent(intent=action.intent, why=posted.why)
     if posted.body is None:
@@ -210,8 +210,8 @@ def outcome_of(write: Write, posted: Posted) -> Outcome:
     match write:
         case Place():
             return _place_outcome(write, posted)
-        case SetLeverage():
-            return _leverage_outcome(write, posted)
+        case SetLeverage() | MoveUsd():
+            return _plain_outcome(write, posted)
         case Cancel():
             return _cancel_outcome(write.intent, posted)
         case CancelForeign():

@@ -1,7 +1,8 @@
 """`userNonFundingLedgerUpdates` as transfers of USD: money that came or went other than by trading.
 
-Between own wallets (spot, perp, a dex) nothing comes or goes. Coins that are sent or received
-change what is held, not USD, and show as foreign holdings; an unknown kind is left to the residual.
+Between own wallets (spot, perp) nothing comes or goes: `moved_usd` tells it. Coins that are
+sent or received change what is held, not USD, and show as foreign holdings; an unknown kind is left
+to the residual.
 Source: schemas of github nktkas/hyperliquid 0.33.3. They do not settle whether `usdc` of a
 withdrawal is net of its fee; it is taken to be: else the residual of the first one shows 1 USD.
 """
@@ -10,7 +11,7 @@ from decimal import Decimal
 
 import msgspec
 
-from carry.core.num import ZERO, show
+from carry.core.num import ONE, ZERO, show
 from carry.core.types import Transfer
 from carry.venues.numbers import number, stamp_ms
 
@@ -32,6 +33,10 @@ class _Delta(msgspec.Struct):
     user: str | None = None
     destination: str | None = None
     netWithdrawnUsd: str | None = None
+    toPerp: bool | None = None
+    sourceDex: str | None = None
+    destinationDex: str | None = None
+    nonce: int | None = None
 
 
 class _Row(msgspec.Struct):
@@ -44,6 +49,7 @@ _INTO = ("deposit", "vaultDistribution", "vaultLeaderCommission")
 _OUT = ("vaultDeposit", "vaultCreate")
 _BETWEEN = ("internalTransfer", "subAccountTransfer", "spotTransfer", "send")
 _KINDS = (*_INTO, *_OUT, *_BETWEEN, "withdraw", "vaultWithdraw", "rewardsClaim")
+_WAYS = {"spot>": ONE, ">spot": -ONE}
 
 
 def _need(text: str | None, what: str) -> Decimal:
@@ -72,6 +78,17 @@ def _between(delta: _Delta, account: str) -> Decimal:
     raise ValueError(f"a {delta.type} names neither end as this account")
 
 
+def _moved(delta: _Delta, account: str) -> Decimal:
+    """USD that went from the spot to the perp wallet of `account` (< 0: back)."""
+    if delta.type == "accountClassTransfer":
+        return _need(delta.usdc, "usdc") * (1 if delta.toPerp else -1)
+    ends = (delta.user or "").lower(), (delta.destination or "").lower()
+    way = f"{delta.sourceDex}>{delta.destinationDex}"
+    if delta.type != "send" or ends != (account, account) or delta.token != QUOTE_NAME:
+        return ZERO
+    return _need(delta.amount, "amount") * _WAYS.get(way, ZERO)
+
+
 def _usd(delta: _Delta, account: str) -> Decimal:
     if delta.type in _INTO:
         return _need(delta.usdc, "usdc")
@@ -94,12 +111,23 @@ def read_transfers(body: bytes, account: str) -> Page[Transfer]:
     transfers = []
     for row in rows:
         at_ms = stamp_ms(row.time)
-        if decode(row.delta, _Kind).type not in _KINDS:
+        kind = decode(row.delta, _Kind).type
+        if kind not in _KINDS and kind != "accountClassTransfer":
             continue
         delta = decode(row.delta, _Delta)
-        usd = _usd(delta, account)
-        if usd:
-            key = f"{at_ms}:{row.hash}:{delta.type}:{show(usd)}"
-            transfers.append(Transfer(transfer_id=key, usd=usd, at_ms=at_ms, kind=delta.type))
+        usd = _usd(delta, account) if kind in _KINDS else ZERO
+        moved = _moved(delta, account)
+        if usd or moved:
+            key = f"{at_ms}:{row.hash}:{kind}:{show(usd or moved)}"
+            transfers.append(
+                Transfer(
+                    transfer_id=key,
+                    usd=usd,
+                    at_ms=at_ms,
+                    kind=kind,
+                    moved_usd=moved,
+                    nonce=delta.nonce if moved else None,
+                )
+            )
     transfers.sort(key=lambda row: row.at_ms)
     return Page(transfers, len(rows), max((stamp_ms(row.time) for row in rows), default=0))

@@ -3,7 +3,16 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
-from carry.core.actions import Cancel, CancelForeign, Fence, Place, Query, SetLeverage, Write
+from carry.core.actions import (
+    Cancel,
+    CancelForeign,
+    Fence,
+    MoveUsd,
+    Place,
+    Query,
+    SetLeverage,
+    Write,
+)
 from carry.core.observations import (
     BalancesRead,
     BookSeen,
@@ -32,14 +41,14 @@ from carry.venues.transport import SocketTransport, Transport
 from . import account as private
 from . import parse
 from .budget import Tier
-from .constants import CAPABILITIES, REST_URLS, WS_URLS, Network
+from .constants import CAPABILITIES, QUOTE_NAME, REST_URLS, WS_URLS, Network
 from .feed import Feed
 from .metadata import NOTHING_KNOWN, Known, read_markets
 from .replies import outcome_of, unsent
 from .rest import Answer, OnReply, Posted, Rest
 from .signing import Signer
 from .transfers import read_transfers
-from .wire import action_of
+from .wire import WireAction, action_of, send_asset
 from .ws import HyperliquidStream, Link, SocketLink
 
 _T = TypeVar("_T")
@@ -90,6 +99,7 @@ class HyperliquidVenue:
         self._network = network
         self._clock = clock
         self.agent = None if key is None else key.address
+        self._vault = vault
         self._signer = None if key is None else Signer(key, network, vault and vault.lower())
         self._known: Known = NOTHING_KNOWN
         self._faults: list[Fault] = []
@@ -337,6 +347,8 @@ class HyperliquidVenue:
             raise ValueError("there is no agent key: this venue only reads")
         if isinstance(action, Fence):
             return self._signer.envelope(action_of(action, 0), action.nonce, None)
+        if isinstance(action, MoveUsd):
+            return self._signer.envelope(self._move(action), action.nonce, action.expires_ms)
         listed = self._known.listed.get(action.coin)
         if listed is None:
             raise ValueError(f"the metadata of {action.coin} has not been read")
@@ -345,9 +357,22 @@ class HyperliquidVenue:
         return self._signer.envelope(wire, action.nonce, action.expires_ms)
 
 
+    def _move(self, action: MoveUsd) -> WireAction:
+        if not self._known.usd_id:
+            raise ValueError("the number of the USDC token has not been read")
+        return send_asset(
+            self.account,
+            action.usd,
+            to_perp=action.to_perp,
+            token=f"{QUOTE_NAME}:{self._known.usd_id}",
+            sub_account=self._vault is not None,
+            nonce=action.nonce,
+        )
+
+
 def _tier(action: Write) -> Tier:
     """What reduces or clears up is never held back by what reads and adds."""
-    if isinstance(action, (Fence, Cancel, CancelForeign)):
+    if isinstance(action, (Fence, Cancel, CancelForeign, MoveUsd)):
         return Tier.URGENT
     if isinstance(action, Place):
         spot_sale = action.leg is Leg.SPOT and action.side is Side.SELL

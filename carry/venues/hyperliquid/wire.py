@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from carry.core.actions import Cancel, CancelForeign, Fence, Place, SetLeverage, Write
+from carry.core.actions import Cancel, CancelForeign, Fence, Place, SetLeverage
 from carry.core.num import show
 from carry.core.types import Side, Tif
 
@@ -19,6 +19,7 @@ WireAction = Mapping[str, Any]
 _TIF: Mapping[Tif, str] = {Tif.ALO: "Alo", Tif.IOC: "Ioc", Tif.GTC: "Gtc"}
 _CLOID = re.compile(r"0x[0-9a-f]{32}")
 _DECIMALS_MAX = 8
+_USD_DECIMALS = 6
 
 
 class Unsendable(ValueError):
@@ -68,7 +69,33 @@ def oid(text: str) -> int:
     return int(text)
 
 
-def action_of(write: Write, asset: int) -> WireAction:
+def send_asset(
+    account: str, usd: Decimal, *, to_perp: bool, token: str, sub_account: bool, nonce: int
+) -> WireAction:
+    """USDC between the spot and the perp wallet of one account: an agent may send to no other.
+
+    token: "USDC:0x..." of the network. A perp wallet counts in millionths: finer is refused there.
+    The nonce is part of the action, and must be the request's.
+    """
+    text = number(usd, "amount")
+    if len(text.partition(".")[2]) > _USD_DECIMALS:
+        raise Unsendable(f"amount {text} has more than {_USD_DECIMALS} decimals")
+    return {
+        "type": "agentSendAsset",
+        "destination": account,
+        "sourceDex": "spot" if to_perp else "",
+        "destinationDex": "" if to_perp else "spot",
+        "token": token,
+        "amount": text,
+        "fromSubAccount": account if sub_account else "",
+        "nonce": nonce,
+    }
+
+
+Numbered = Place | Cancel | CancelForeign | SetLeverage | Fence
+
+
+def action_of(write: Numbered, asset: int) -> WireAction:
     """What is posted for `write`; `asset`: the instrument's number (unused by a fence)."""
     match write:
         case Place():

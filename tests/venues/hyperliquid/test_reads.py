@@ -368,7 +368,6 @@ ME, OTHER = ACCOUNT, "0x" + "b" * 40
     [
         ({"type": "deposit", "usdc": "97.142685"}, "97.142685"),
         ({"type": "withdraw", "usdc": "4.0", "nonce": 1, "fee": "1.0"}, "-5"),
-        ({"type": "accountClassTransfer", "usdc": "12.0", "toPerp": False}, None),
         ({"type": "internalTransfer", "usdc": "5.0", "user": ME, "destination": OTHER,
           "fee": "1.0"}, "-6"),
         ({"type": "internalTransfer", "usdc": "5.0", "user": OTHER, "destination": ME.upper(),
@@ -379,7 +378,7 @@ ME, OTHER = ACCOUNT, "0x" + "b" * 40
         ({"type": "spotTransfer", "token": "HYPE", "amount": "3.0", "usdcValue": "90.0",
           "user": OTHER, "destination": ME, "fee": "0.0"}, None),
         ({"type": "send", "token": "USDC", "amount": "3.0", "user": ME, "destination": ME,
-          "sourceDex": "", "destinationDex": "spot", "fee": "0.0", "feeToken": ""}, None),
+          "sourceDex": "", "destinationDex": "xyz", "fee": "0.0", "feeToken": ""}, None),
         ({"type": "send", "token": "USDC", "amount": "3.0", "user": ME, "destination": OTHER,
           "fee": "1.0", "feeToken": "USDC"}, "-4"),
         ({"type": "rewardsClaim", "amount": "2.5"}, "2.5"),
@@ -392,6 +391,30 @@ def test_transfers(delta: Any, usd: str | None) -> None:
     page = transfers.read_transfers(body, ME)
     assert page.rows == 1
     assert [row.usd for row in page.items] == ([] if usd is None else [D(usd)])
+
+
+SENT = {"type": "send", "token": "USDC", "amount": "3.5", "usdcValue": "3.5", "user": ME,
+        "destination": ME.upper(), "sourceDex": "spot", "destinationDex": "", "fee": "0.0",
+        "nativeTokenFee": "0.0", "feeToken": "", "nonce": 17}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("delta", "moved", "nonce"),
+    [
+        (SENT, "3.5", 17),
+        ({**SENT, "sourceDex": "", "destinationDex": "spot", "fee": "1.0"}, "-3.5", 17),
+        ({"type": "accountClassTransfer", "usdc": "12.0", "toPerp": True}, "12", None),
+        ({"type": "accountClassTransfer", "usdc": "12.0", "toPerp": False}, "-12", None),
+    ],
+)
+def test_between_own_wallets_nothing_comes_or_goes(
+    delta: Any, moved: str, nonce: int | None
+) -> None:
+    """It is in the record as internal, with the nonce of the action that did it."""
+    body = encoded([{"time": 1_731_999_196_516, "hash": "0x09", "delta": delta}])
+    (row,) = transfers.read_transfers(body, ME).items
+    fee = D(delta.get("fee", "0"))
+    assert (row.usd, row.moved_usd, row.nonce) == (-fee, D(moved), nonce)
 
 
 def test_open_orders() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 import pytest
 
-from carry.core.actions import Cancel, CancelForeign, Fence, Place, SetLeverage, Write
+from carry.core.actions import Cancel, CancelForeign, Fence, MoveUsd, Place, SetLeverage, Write
 from carry.core.observations import (
     REFUSALS,
     Accepted,
@@ -24,6 +24,7 @@ from carry.core.observations import (
 from carry.core.types import Leg, Side, Tif
 from carry.venues.hyperliquid.budget import Budget, Tier
 from carry.venues.hyperliquid.constants import Network
+from carry.venues.hyperliquid.metadata import NOTHING_KNOWN
 from carry.venues.hyperliquid.replies import outcome_of
 from carry.venues.hyperliquid.rest import Posted
 from carry.venues.hyperliquid.venue import HyperliquidVenue
@@ -57,6 +58,10 @@ FOREIGN = CancelForeign(
 LEVERAGE = SetLeverage(
     intent=9, coin="BTC", leverage=2, cross=True, nonce=NONCE, expires_ms=EXPIRES, why="start"
 )
+USDC_ID = "0x6d1e7cde53ba9467b783cb7c530ce054"
+MOVE = MoveUsd(
+    intent=10, usd=D("12.50"), to_perp=True, nonce=NONCE, expires_ms=EXPIRES, why="entry"
+)
 FENCE = Fence(intent=7, nonce=NONCE, why="unknown")
 
 
@@ -84,6 +89,49 @@ def test_a_place_as_the_venue_hashes_it() -> None:
 )
 def test_other_actions_key_by_key(write: Write, expected: Any) -> None:
     assert json.dumps(action_of(write, 3)) == json.dumps(expected)
+
+
+@pytest.mark.parametrize(
+    ("to_perp", "wallets"), [(True, ("spot", "")), (False, ("", "spot"))], ids=("in", "out")
+)
+def test_a_move_between_own_wallets(to_perp: bool, wallets: tuple[str, str]) -> None:
+    """To the account itself and nobody else, under the request's own nonce."""
+    transport = FakeTransport({}, [b'{"status":"ok","response":{"type":"default"}}'])
+    venue = venue_of(transport)
+    assert venue.write(attrs.evolve(MOVE, to_perp=to_perp)) == Done(intent=10)
+    body = json.loads(transport.posted[-1])
+    assert body["nonce"] == body["action"]["nonce"] == NONCE
+    assert body["expiresAfter"] == EXPIRES
+    expected = {
+        "type": "agentSendAsset", "destination": venue.account, "sourceDex": wallets[0],
+        "destinationDex": wallets[1], "token": f"USDC:{USDC_ID}", "amount": "12.5",
+        "fromSubAccount": "", "nonce": NONCE,
+    }  # fmt: skip
+    assert json.dumps(body["action"]) == json.dumps(expected)
+
+
+@pytest.mark.parametrize("usd", ["0", "-1", "0.0000001"])
+def test_a_move_that_the_venue_would_refuse_is_not_sent(usd: str) -> None:
+    transport = FakeTransport({})
+    venue = venue_of(transport)
+    assert isinstance(venue.write(attrs.evolve(MOVE, usd=D(usd))), NotSent)
+    assert transport.posted == []
+
+
+def test_a_refused_move_is_named() -> None:
+    text = b'{"status":"err","response":"Insufficient balance for token transfer"}'
+    venue = venue_of(FakeTransport({}, [text]))
+    found = venue.write(MOVE)
+    assert isinstance(found, Refused)
+    assert found.code == "balance"
+
+
+def test_a_move_before_the_quote_token_was_read_is_not_sent() -> None:
+    transport = FakeTransport({})
+    venue = venue_of(transport)
+    venue._known = NOTHING_KNOWN
+    assert isinstance(venue.write(MOVE), NotSent)
+    assert transport.posted == []
 
 
 @pytest.mark.parametrize(
