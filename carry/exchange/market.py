@@ -75,9 +75,15 @@ class SeededMarket:
 
     prints_funding = False
 
-    def __init__(self, seed: int, start_ms: int, coins: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        seed: int,
+        start_ms: int,
+        coins: tuple[str, ...],
+        known: dict[str, Coin] | None = None,
+    ) -> None:
         assert start_ms % HOUR_MS == 0, start_ms
-        known = all_coins()
+        known = known or all_coins()
         self.name = f"seeded {seed}"
         self.coins = coins
         self.start_ms = start_ms
