@@ -169,6 +169,8 @@ def _read(state: State, read: seen.Read) -> tuple[State, Said]:
             return _mode(state, read)
         case seen.BudgetRead():
             account = attrs.evolve(account, actions_left=read.actions_left)
+        case seen.AgentRead():
+            account = attrs.evolve(account, agent_until_at_ms=read.valid_until_at_ms)
         case _:
             raise AssertionError(f"read without a handler: {read}")
     return attrs.evolve(state, account=account), ()

@@ -374,6 +374,14 @@ class BudgetRead:
     issued_ms: int
 
 
+@attrs.frozen(kw_only=True)
+class AgentRead:
+    """Until when the key may sign, venue clock ms; None when the venue names no end."""
+
+    valid_until_at_ms: int | None
+    issued_ms: int
+
+
 Read = (
     MarketsRead
     | ContextsRead
@@ -389,6 +397,7 @@ Read = (
     | ModeRead
     | LeverageRead
     | BudgetRead
+    | AgentRead
 )
 
 # --- the operator ---------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ loader, config.yaml.example and docs/CONFIGURATION.md are all made from the `Kno
 Rates are fractions (0.0007 = 7 bps), durations `_ms` or `_h`, money USD.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -352,11 +352,20 @@ class Alignment:
 
 @attrs.frozen(kw_only=True)
 class MarketPolicy:
-    """One market of the list. `reserve_sz`: base units that are yours, never touched."""
+    """One market of the list. `reserve_sz`: base units that are yours, never touched. `token_id`:
+    the spot token that hedges the perp, where the built-in table does not name it.
+    """
 
     base: str
     reserve_sz: Decimal = knob(
         ZERO, "ratio", "spot base units that stay yours", lo=ZERO, hi=D("1e12")
+    )
+    token_id: str | None = knob(
+        None,
+        "token",
+        "left out: as the built-in table says; 0x and 32 hex digits, since names are not unique",
+        optional=True,
+        since=2,
     )
 
 
@@ -375,6 +384,11 @@ class Policy:
     @property
     def coins(self) -> tuple[str, ...]:
         return tuple(sorted(m.base for m in self.markets))
+
+    @property
+    def token_ids(self) -> Mapping[str, str]:
+        """Spot tokens named by their id, by coin."""
+        return {m.base: m.token_id for m in self.markets if m.token_id is not None}
 
     def reserve_of(self, coin: str) -> Decimal:
         return sum((m.reserve_sz for m in self.markets if m.base == coin), ZERO)

@@ -17,6 +17,7 @@ from .types import Book, Leg, Market, Side
 
 PRINTS_MIN = 24  # settled hours below which a forecast is not believed
 MINUTE_MS = 60_000
+AGENT_MS_MIN = 48 * 3_600_000  # no entry with less left of the agent's validity
 VOLATILITY_MS_MAX = 3_600_000  # closes read longer ago than this say nothing of how wild it is now
 
 
@@ -221,6 +222,14 @@ def _holds(
     )
 
 
+def agent_left_ms(state: State) -> int | None:
+    """How long the agent may still sign; None when the venue names no end, or no time yet."""
+    until_ms = state.account.agent_until_at_ms
+    if until_ms is None or state.venue_ms is None:
+        return None
+    return until_ms - state.venue_ms
+
+
 def account_gates(state: State) -> Iterator[Gate]:
     """Conditions that concern the account: they hold back entries of every market."""
     account, risk = state.account, state.policy.risk
@@ -258,6 +267,10 @@ def account_gates(state: State) -> Iterator[Gate]:
         "taken",
         True,
     )
+    left_ms = agent_left_ms(state)
+    if left_ms is not None:
+        # What is opened must be closed again: no entry that the key may not live to see out.
+        yield _at_least("agent_left_ms", None, left_ms, AGENT_MS_MIN, True)
     if account.residual_usd is not None:
         yield _at_most("residual_usd", None, abs(account.residual_usd), risk.residual_usd_max, True)
 

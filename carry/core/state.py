@@ -322,6 +322,7 @@ class Account:
     transfers_ms: int = 0
     fees: Fees | None = None
     actions_left: int | None = None
+    agent_until_at_ms: int | None = attrs.field(default=None, metadata={"since": 2})
     outside: Outside = attrs.field(factory=Outside)
     baseline_usd: Decimal | None = None  # value of the account when the journal began to explain it
     residual_usd: Decimal | None = None

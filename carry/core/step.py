@@ -20,6 +20,8 @@ from .wants import wants
 SAY_AGAIN_MS = 3_600_000  # an alert of one name is repeated after this
 FAULT_MS = 60_000  # a gate that fails by a fault this long is an alert
 PNL_MS = 60_000
+DAY_MS = 86_400_000
+AGENT_DAYS = (14, 7, 2)  # days before the agent's end at which an operator is told
 FAILURES_SAID = 3  # entries in a row that came to nothing, from which an operator is told
 
 
@@ -184,6 +186,7 @@ def _watch(state: State) -> tuple[State, tuple[Action, ...]]:
                 f"{state.policy.risk.skew_ms_max} ms entries stop. Set the clock (NTP)."
             )
             actions.append(Alert(level="warn", name="clock_skew", coin=None, text=text))
+    actions += _agent(state)
     state, more = _faults(state)
     actions += more
     state, more = _cancelling(state)
@@ -200,6 +203,20 @@ def _watch(state: State) -> tuple[State, tuple[Action, ...]]:
         }
         actions.append(Note(event="pnl_update", coin=None, fields=fields))
     return state, tuple(actions)
+
+
+def _agent(state: State) -> tuple[Action, ...]:
+    """Warn 14, 7 and 2 days before the agent's validity ends: after it nothing can be closed."""
+    left_ms = risk.agent_left_ms(state)
+    days = [days for days in AGENT_DAYS if left_ms is not None and left_ms < days * DAY_MS]
+    if left_ms is None or not days:
+        return ()
+    text = (
+        f"The agent key is valid for {max(0, left_ms) // 3_600_000} more hours; below 48 entries "
+        "stop, at 0 nothing can be closed. Make a new one with `carry key new` and approve it."
+    )
+    level = "page" if days[-1] == AGENT_DAYS[-1] else "warn"
+    return (Alert(level=level, name=f"agent_expires_{days[-1]}d", coin=None, text=text),)
 
 
 def _distance(state: State, carry: Carry) -> tuple[Action, ...]:

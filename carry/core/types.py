@@ -87,6 +87,8 @@ class PriceRule:
 class Instrument:
     """One tradable side of a coin at the venue.
 
+    asset: its number in the venue's orders, 0 where orders go by `symbol`: carried for the adapter,
+    so that a market can be left after a restart during which its metadata cannot be read.
     lot: smallest step of a size, base units. min_notional: USD at the limit price, below which the
     venue refuses an order unless it closes the whole perp position. max_leverage: perps only, 0 for
     spot. maintenance_rate: maintenance margin as a fraction of notional at the first tier; 0 for
@@ -100,18 +102,20 @@ class Instrument:
     max_leverage: int = 0
     maintenance_rate: Decimal = ZERO
     tradable: bool = True
+    asset: int = attrs.field(default=0, metadata={"since": 2})
 
 
 @attrs.frozen(kw_only=True)
 class Market:
     """A coin's pair of instruments. `coin` is the base of the config; `spot_token` its spot
-    balance.
+    balance, `token` that one's number at the venue (0 where balances go by name).
     """
 
     coin: str
     spot: Instrument
     perp: Instrument
     spot_token: str
+    token: int = attrs.field(default=0, metadata={"since": 2})
 
     def instrument(self, leg: Leg) -> Instrument:
         return self.spot if leg is Leg.SPOT else self.perp

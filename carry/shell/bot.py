@@ -15,7 +15,7 @@ from carry.core.num import show
 from carry.core.policy import Policy
 from carry.core.state import State
 from carry.core.step import naked
-from carry.venues.base import Venue
+from carry.venues.base import ReadFailed, Venue
 
 from . import embedded
 from .commands import overridden
@@ -68,6 +68,7 @@ def run(places: Places, manner: Manner, *, console: bool = True) -> Result:
         key = _key(wiring, account, manner.dry_run, redact)
         venue, clock = _connected(places, policy, wiring, account, key, stop, log)
         stack.callback(_closing(venue))
+        introduce(venue, log, dry_run=manner.dry_run)
         journal = Journal.open(
             places.journal, network=network, account=account, keep_days=wiring.journal.keep_days
         )
@@ -76,8 +77,10 @@ def run(places: Places, manner: Manner, *, console: bool = True) -> Result:
         if state is None:
             state = State.initial(policy, venue.capabilities)
             journal.begin(state, clock.journal_id(account))
-        elif isinstance(clock, WallClock):
-            clock.resume(state.now_ms, state.wall_ms)
+        else:
+            venue.recall([c.market for c in state.carries.values() if c.market is not None])
+            if isinstance(clock, WallClock):
+                clock.resume(state.now_ms, state.wall_ms)
         effective, said = overridden(policy, journal.given(state.command_id))
         for sentence in said:
             log.say(sentence)
@@ -113,6 +116,23 @@ def refuse_unbuilt(wiring: Wiring, dry_run: bool) -> None:
         raise Refused("venue aster is not built yet; use hyperliquid or embedded")
     if wiring.venue.network == "mainnet" and not dry_run:
         raise Refused("real money is refused until operator alerts are built; use testnet")
+
+
+def introduce(venue: Venue, log: EventLog, *, dry_run: bool) -> None:
+    """Ask the venue whose account and key these are, before anything is believed of them.
+
+    An outage does not keep a bot that holds something from starting: then it is asked again before
+    the first order. Raises `Refused` for what can never trade.
+    """
+    try:
+        problem = venue.identify().problem
+    except ReadFailed as failure:
+        log.say(f"the venue did not say whose key this is ({failure}): asked before any order")
+        return
+    if problem is not None and not dry_run:
+        raise Refused(f"{problem}. `carry doctor` looks again")
+    if problem is not None:
+        log.say(f"{problem}; a dry run goes on without")
 
 
 def all_foreign(state: State) -> str | None:
@@ -166,8 +186,8 @@ def _connected(
     where = wiring.venue
     if not where.embedded:
         wall = WallClock(stop.is_set)
-        return (
-            connect(
+        try:
+            live = connect(
                 network=Network(where.network),
                 account=account,
                 coins=policy.coins,
@@ -175,9 +195,11 @@ def _connected(
                 clock=wall,
                 base_url=where.base_url,
                 ws_url=where.ws_url,
-            ),
-            wall,
-        )
+                pinned=policy.token_ids,
+            )
+        except ValueError as error:
+            raise Refused(str(error)) from None
+        return live, wall
     exchange = embedded.find_or_start(places.run_folder, where, places.exchange_state)
     if exchange.started:
         fields = {"url": exchange.url, "pid": str(exchange.pid), "seed": str(where.seed)}

@@ -75,7 +75,8 @@ HEAD = """\
 
 MARKETS = """\
 # The coins to trade, each by spot and perp. Add `reserve_sz: 0.5` for spot units of your own that
-# stay yours. A coin taken out is only closed from then on.
+# stay yours. A coin taken out is only closed from then on. A coin whose spot token is not in the
+# built-in table takes that token's id: `token_id: 0x...`, as the venue lists it.
 markets:
   - {base: HYPE}
   - {base: BTC}

@@ -71,6 +71,7 @@ PLAN: Final = (
     Poll("book",      2,  10 * S,  12 * S,  2 * S,  "leg"),
     Poll("fees",      20, H,       H,       H),
     Poll("budget",    20, 30 * M,  30 * M,  10 * M),
+    Poll("agent",     20, 6 * H,   6 * H,   6 * H),
     Poll("prints",    21, 15 * M,  15 * M,  15 * M, "coin"),
     Poll("closes",    22, 5 * M,   15 * M,  15 * M, "coin"),
 )
@@ -317,10 +318,14 @@ def read(venue: Venue, clock: Clock, name: str, state: State) -> Read | BookSeen
             return venue.fees()
         case "budget":
             return venue.budget()
+        case "agent":
+            return venue.agent_read()
         case "prints":
             forecast = state.carries[rest].forecast
             first_ms = now_ms - PRINTS_BACK_H * H
-            return venue.prints(rest, forecast.last_at_ms + 1 if forecast else first_ms)
+            # What is older than the page decays to nothing; after months off it is left out.
+            since = max(first_ms, forecast.last_at_ms + 1) if forecast else first_ms
+            return venue.prints(rest, since)
         case "closes":
             wanted = state.policy.strategy.volatility
             return venue.closes(rest, wanted.interval, wanted.window)

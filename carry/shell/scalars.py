@@ -29,6 +29,7 @@ UNIT = {
     "bool": "true or false",
     "url": "an address",
     "address": "0x and 40 hex digits",
+    "token": "0x and 32 hex digits",
     "path": "a file or folder",
     "text": "text",
     "secret": "a reference",
@@ -116,6 +117,10 @@ def _special(knob: Knob, text: str) -> str:
     if knob.kind == "address":
         if not re.fullmatch(r"0x[0-9a-fA-F]{40}", text):
             raise Unreadable(f"{shown(text)} is not an account: 0x and 40 hex digits")
+        return text.lower()
+    if knob.kind == "token":
+        if not re.fullmatch(r"0x[0-9a-fA-F]{32}", text):
+            raise Unreadable(f"{shown(text)} is not a token id: 0x and 32 hex digits")
         return text.lower()
     if knob.kind == "url":
         parts = urlsplit(text)

@@ -212,6 +212,7 @@ class World:
             journal.begin(state, self.clock.journal_id(self.account))
         else:
             self.clock.resume(state.now_ms, state.wall_ms)
+            self.venue.recall([c.market for c in state.carries.values() if c.market is not None])
         policy, _ = overridden(case.policy, journal.given(state.command_id))
         self.venue.stream.start()
         self.bot = StormBot(

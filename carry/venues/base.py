@@ -8,8 +8,11 @@ layer knows which.
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+import attrs
+
 from carry.core.actions import Place, Query, Write
 from carry.core.observations import (
+    AgentRead,
     BalancesRead,
     BookSeen,
     BudgetRead,
@@ -30,7 +33,7 @@ from carry.core.observations import (
     ReceiptsRead,
     TransfersRead,
 )
-from carry.core.types import Leg
+from carry.core.types import Leg, Market
 from carry.core.venue import Capabilities
 
 
@@ -40,6 +43,24 @@ class ReadFailed(Exception):
     def __init__(self, source: str, kind: str, text: str) -> None:
         super().__init__(f"{source}: {kind}: {text}")
         self.source, self.kind, self.text = source, kind, text
+
+
+@attrs.frozen(kw_only=True)
+class Identity:
+    """Whose account is traded with which key, as the venue tells it. Addresses lowercase.
+
+    role: the venue's word for the account. master: of a sub-account, else None. agent: the key's
+    address, None without one. agent_name, valid_until_at_ms: None where the venue does not tell.
+    problem: why it cannot be traded, beginning with its name; None when it can.
+    """
+
+    account: str
+    role: str
+    master: str | None
+    agent: str | None
+    agent_name: str | None
+    valid_until_at_ms: int | None
+    problem: str | None
 
 
 class Clock(Protocol):
@@ -84,6 +105,7 @@ class AccountReads(Protocol):
     def fees(self) -> FeesRead: ...
     def leverage(self, coin: str) -> LeverageRead: ...
     def budget(self) -> BudgetRead: ...
+    def agent_read(self) -> AgentRead: ...
     def order(self, query: Query) -> OrderRecord: ...
 
 
@@ -122,6 +144,12 @@ class Venue(MarketData, AccountReads, Execution, Protocol):
     @property
     def stream(self) -> Stream: ...
 
+    def identify(self) -> Identity:
+        """Ask who trades for whom; raises `ReadFailed`. Nothing is written before it was told."""
+
+    def recall(self, markets: Sequence[Market]) -> None:
+        """What a journal remembers of the metadata; a later read of it replaces this."""
+
     def faults(self) -> tuple[Fault, ...]:
         """What only the core may answer ("signature"), found since the last call."""
 
@@ -130,6 +158,7 @@ __all__ = [
     "AccountReads",
     "Clock",
     "Execution",
+    "Identity",
     "MarketData",
     "Place",
     "ReadFailed",

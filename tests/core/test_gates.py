@@ -90,6 +90,18 @@ def sent(count: int) -> Callable[[State], State]:
     return lambda state: attrs.evolve(state, sent_ms=(state.now_ms,) * count)
 
 
+def agent(left_ms: int) -> Callable[[State], State]:
+    """An agent whose validity ends so many ms after the tick (which is 2 s after the ready one)."""
+
+    def change(state: State) -> State:
+        assert state.venue_ms is not None
+        until_ms = state.venue_ms + 2_000 + left_ms
+        account = attrs.evolve(state.account, agent_until_at_ms=until_ms)
+        return attrs.evolve(state, account=account)
+
+    return change
+
+
 def carry_with(**changes: Any) -> Callable[[State], State]:
     def change(state: State) -> State:
         carry = attrs.evolve(state.carries["HYPE"], **changes)
@@ -150,6 +162,8 @@ CASES: tuple[Case, ...] = (
     Case(gate="orders_last_minute", passes=False, hook=sent(30)),
     Case(gate="baseline", passes=True, ready="mute receipts"),
     Case(gate="baseline", passes=False, ready="mute receipts", events="mute receipts"),
+    Case(gate="agent_left_ms", passes=True, hook=agent(172_800_000)),
+    Case(gate="agent_left_ms", passes=False, hook=agent(172_799_999)),
     Case(gate="residual_usd", passes=True, events="lost 0.99"),
     Case(gate="residual_usd", passes=True, events="lost 1"),
     Case(gate="residual_usd", passes=False, events="lost 1.01"),

@@ -3,6 +3,7 @@
 from decimal import Decimal
 from typing import Any
 
+import attrs
 import pytest
 
 from carry.core import observations as seen
@@ -108,12 +109,15 @@ def test_a_query_without_an_answer_is_a_gap() -> None:
     assert missed == ["order:0x1"]
 
 
-def test_fences_go_first_and_the_rest_in_order() -> None:
+def test_what_reduces_goes_before_what_adds() -> None:
+    """Fences, withdrawals, hedges and sales, then a spot buy: what is late is an entry."""
     venue = Venue(seen.Done(intent=1))
     note = Note(event="fee", coin=None, fields={})
     alert = Alert(level="warn", name="x", coin=None, text="x")
-    run(venue, PLACE, note, CANCEL, FENCE, alert, QUERY)
-    assert venue.sent == [FENCE, PLACE, CANCEL, QUERY]
+    hedge = attrs.evolve(PLACE, leg=Leg.PERP, side=Side.SELL)
+    adds = attrs.evolve(PLACE, leg=Leg.SPOT, side=Side.BUY)
+    run(venue, adds, LEVERAGE, note, hedge, CANCEL, FENCE, alert, QUERY)
+    assert venue.sent == [FENCE, CANCEL, hedge, QUERY, adds, LEVERAGE]
 
 
 @pytest.mark.parametrize(

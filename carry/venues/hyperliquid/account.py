@@ -134,7 +134,11 @@ def read_balances(body: bytes, known: Known, issued_ms: int) -> BalancesRead:
         if coin is None and holder.token != QUOTE_TOKEN:
             continue
         row = decode(raw, _BalanceRow)
-        balance = Balance(total=number(row.total), hold=number(row.hold))
+        total, hold = number(row.total), number(row.hold)
+        if coin is not None:
+            listed = known.listed[coin]
+            total, hold = listed.coin_sz(Leg.SPOT, total), listed.coin_sz(Leg.SPOT, hold)
+        balance = Balance(total=total, hold=hold)
         if coin is None:
             if usd is not None or holder.coin != QUOTE_NAME:
                 raise ValueError(f"token {QUOTE_TOKEN} is {holder.coin[:20]!r}, or is there twice")
@@ -160,6 +164,7 @@ def read_orders(body: bytes, known: Known) -> tuple[OpenOrder, ...]:
     orders = []
     for raw, coin, leg in ours(decode(body, list[msgspec.Raw]), known):
         row = decode(raw, _Order)
+        listed = known.listed[coin]
         orders.append(
             OpenOrder(
                 coin=coin,
@@ -167,8 +172,8 @@ def read_orders(body: bytes, known: Known) -> tuple[OpenOrder, ...]:
                 oid=str(row.oid),
                 cloid=row.cloid,
                 side=_side(row.side),
-                px=not_negative(row.limitPx),
-                sz=not_negative(row.sz),
+                px=listed.coin_px(leg, not_negative(row.limitPx)),
+                sz=listed.coin_sz(leg, not_negative(row.sz)),
             )
         )
     return tuple(orders)
@@ -194,7 +199,8 @@ def fill_of(row: FillRow, coin: str, leg: Leg, known: Known) -> Fill:
     `tid` alone is no key: it is a hash of the two orders, and 0 for conversions of dust.
     """
     token = row.feeToken.strip()
-    base = known.listed[coin].market.spot_token
+    listed = known.listed[coin]
+    base = listed.market.spot_token
     in_base = leg is Leg.SPOT and token == base
     if not in_base and token != QUOTE_NAME and (token or leg is Leg.SPOT):
         raise ValueError(f"{row.coin}: fee in {token[:20]!r}, neither {base} nor {QUOTE_NAME}")
@@ -203,9 +209,9 @@ def fill_of(row: FillRow, coin: str, leg: Leg, known: Known) -> Fill:
         coin=coin,
         leg=leg,
         side=_side(row.side),
-        px=positive(row.px),
-        sz=positive(row.sz),
-        fee=number(row.fee),
+        px=listed.coin_px(leg, positive(row.px)),
+        sz=listed.coin_sz(leg, positive(row.sz)),
+        fee=listed.coin_sz(leg, number(row.fee)) if in_base else number(row.fee),
         fee_in_base=in_base,
         oid=str(row.oid),
         cloid=row.cloid,

@@ -1,15 +1,33 @@
-"""The venue's weight limit for one network address: 1200 in any minute, reads and writes together.
+"""The venue's two limits: weight of one network address, and actions of one account.
+
+Weight: 1200 in any minute, reads and writes together.
 
 A sliding window, so that no minute holds more than the bound however requests are spread. The tiers
 keep room: when reads have used theirs, an order still goes, and when orders have, a fence does.
+
+Actions: 10,000 and one for each USD ever traded. An account that has used them up may send one
+every ten seconds, until it trades (`Regime`); core stops entries long before (`actions_left`).
 Source: hyperliquid-docs, rate-limits-and-user-limits, read 2026-08.
 """
 
 import enum
 from collections import deque
 
+from carry.core.actions import Cancel, CancelForeign, Write
+from carry.core.observations import (
+    Accepted,
+    BudgetRead,
+    CancelUnanswered,
+    FenceUnanswered,
+    Outcome,
+    Refused,
+)
+
+from .refusals import code_of
+
 _WINDOW_MS = 60_000
 _PENALTY_MS = 10_000
+_REGIME_MS = 11_000  # documented as 10 s, measured as about 11
 
 
 class Tier(enum.IntEnum):
@@ -51,3 +69,43 @@ class Budget:
     def refused(self, now_ms: int) -> None:
         """The venue answered 429: somebody else shares the address. Reads pause, writes go on."""
         self._reads_from_ms = now_ms + _PENALTY_MS
+
+
+class Regime:
+    """One action every ten seconds, once the venue said that the account's actions are used up.
+
+    The shell hands actions over with what reduces first, so that is what the free place goes to; a
+    cancel always goes, since the venue counts those apart. A fill earns actions, and ends it.
+    """
+
+    def __init__(self) -> None:
+        self._on = False
+        self._next_ms = 0
+
+    def holds(self, action: Write, now_ms: int) -> str | None:
+        """Why `action` must wait; None when it may go."""
+        if not self._on or now_ms >= self._next_ms or isinstance(action, Cancel | CancelForeign):
+            return None
+        left_s = -((now_ms - self._next_ms) // 1000)
+        return f"the account's actions are used up: one every 10 s, the next in {left_s} s"
+
+    def sent(self, outcome: Outcome, now_ms: int) -> None:
+        """What came of an action whose bytes left."""
+        if _exhausted(outcome):
+            self._on = True
+        elif isinstance(outcome, Accepted) and outcome.filled_sz > 0:
+            self._on = False
+        self._next_ms = now_ms + _REGIME_MS
+
+    def read(self, budget: BudgetRead) -> None:
+        """The venue's own count."""
+        if budget.actions_left > 0:
+            self._on = False
+
+
+def _exhausted(outcome: Outcome) -> bool:
+    if isinstance(outcome, Refused):
+        return outcome.code == "budget"
+    if isinstance(outcome, CancelUnanswered | FenceUnanswered):
+        return code_of(outcome.why) == "budget"
+    return False

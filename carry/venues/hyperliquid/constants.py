@@ -46,16 +46,17 @@ QUOTE_NAME = "USDC"
 class Wrapper:
     """The spot token that hedges a perp. `token_id`: mainnet's, None where it is not known.
 
-    multiple: units of the token in one of the perp's coin; other than 1 is refused for now.
+    shift: one of the perp's coin is 10^shift units of the token (kBONK: 1000 UBONK, so 3).
     """
 
     name: str
     token_id: str | None = None
-    multiple: int = 1
+    shift: int = 0
 
 
 # Names are not unique on this venue and look-alikes exist (spot MON is not Monad), so a coin
-# that is not in this table is not traded.
+# that is not in this table is not traded, and on mainnet a token is known by its id alone: one
+# without an id here needs `token_id` in the market's config.
 WRAPPERS: Mapping[str, Wrapper] = {
     "HYPE": Wrapper("HYPE", "0x0d01dc56dcaaca66ad901c959b4011ec"),
     "BTC": Wrapper("UBTC", "0x8f254b963e8468305d409b33aa137c67"),
@@ -64,14 +65,16 @@ WRAPPERS: Mapping[str, Wrapper] = {
     "PUMP": Wrapper("UPUMP", "0x544e60f98a36d7b22c0fb5824b84f795"),
     "FARTCOIN": Wrapper("UFART", "0x7650808198966e4285687d3deb556ccc"),
     "PURR": Wrapper("PURR", "0xc1fb593aeffbeb02f85e0308e9956a90"),
+    "SPX": Wrapper("UUUSPX", "0x2ff71b802a6788a052c7f1a58ec863af"),
+    "ENA": Wrapper("UENA", "0x593494b6af79172fa983a0cf1c88e0e0"),
+    "PENGU": Wrapper("HPENGU", "0x1765b5a9ec8fc3cdbc209c63cac68e86"),
+    "kBONK": Wrapper("UBONK", "0xb113d34e351cf195733c98442530c099", shift=3),
     "ZEC": Wrapper("UZEC"),
-    "ENA": Wrapper("UENA"),
-    "SPX": Wrapper("UUUSPX"),
     "XPL": Wrapper("UXPL"),
     "MON": Wrapper("UMON"),
     "2Z": Wrapper("UDZ"),
+    "VIRTUAL": Wrapper("UVIRT"),
     "WLD": Wrapper("UWLD"),
     "MEGA": Wrapper("UMEGA"),
-    "PENGU": Wrapper("HPENGU"),
-    "kBONK": Wrapper("UBONK", None, 1000),
+    "AVAX": Wrapper("AVAX"),
 }

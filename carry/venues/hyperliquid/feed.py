@@ -163,10 +163,9 @@ class Feed:
         bid, ask = row.bbo
         if found is None or bid is None or ask is None:
             return False  # a one-sided book prices nothing; its channel grows old
-        book = book_of((bid,), (ask,), row.time)
-        self._quote(
-            BookSeen(coin=found[0], leg=found[1], book=book, seen_ms=seen_ms, full=False)
-        )
+        coin, leg = found
+        book = book_of((bid,), (ask,), row.time, self.known.listed[coin], leg)
+        self._quote(BookSeen(coin=coin, leg=leg, book=book, seen_ms=seen_ms, full=False))
         return False
 
     def _l2(self, data: msgspec.Raw, seen_ms: int) -> bool:

@@ -7,6 +7,7 @@ Source: hyperliquid-docs, asset-ids, tick-and-lot-size, margin-tiers.
 
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
+from types import MappingProxyType
 from typing import TypeVar
 
 import attrs
@@ -34,18 +35,33 @@ _T = TypeVar("_T")
 
 @attrs.frozen(kw_only=True)
 class Listed:
-    """A configured coin as the venue lists it. perp_asset, spot_asset: numbers in orders.
+    """A configured coin as the venue lists it.
 
-    perp_index: position among the perps. token: number of the spot token in balances.
+    shift: one of the coin is 10^shift units of its spot token. Sizes and prices of the market are
+    in the coin; those of the venue's spot book are in the token.
     """
 
     market: Market
-    perp_index: int
-    spot_asset: int
-    token: int
+    shift: int = 0
 
-    def asset(self, leg: Leg) -> int:
-        return self.spot_asset if leg is Leg.SPOT else self.perp_index
+    @classmethod
+    def of(cls, market: Market) -> "Listed":
+        """From a market alone, as a journal keeps it."""
+        wrapper = WRAPPERS.get(market.coin)
+        return cls(market=market, shift=0 if wrapper is None else wrapper.shift)
+
+    def coin_sz(self, leg: Leg, sz: Decimal) -> Decimal:
+        """A size of the venue in the coin; exact, since the factor is a power of ten."""
+        return sz.scaleb(-self.shift) if self.shift and leg is Leg.SPOT else sz
+
+    def coin_px(self, leg: Leg, px: Decimal) -> Decimal:
+        return px.scaleb(self.shift) if self.shift and leg is Leg.SPOT else px
+
+    def venue_sz(self, leg: Leg, sz: Decimal) -> Decimal:
+        return sz.scaleb(self.shift) if self.shift and leg is Leg.SPOT else sz
+
+    def venue_px(self, leg: Leg, px: Decimal) -> Decimal:
+        return px.scaleb(-self.shift) if self.shift and leg is Leg.SPOT else px
 
 
 @attrs.frozen
@@ -63,7 +79,7 @@ class Known:
             symbols[listed.market.spot.symbol] = (coin, Leg.SPOT)
             symbols[listed.market.perp.symbol] = (coin, Leg.PERP)
         object.__setattr__(self, "by_symbol", symbols)
-        tokens = {listed.token: coin for coin, listed in self.listed.items()}
+        tokens = {listed.market.token: coin for coin, listed in self.listed.items()}
         object.__setattr__(self, "by_token", tokens)
 
     def updated(self, newer: "Known") -> "Known":
@@ -80,6 +96,8 @@ class _Perp(msgspec.Struct):
     maxLeverage: int
     marginTableId: int = -1
     isDelisted: bool = False
+    onlyIsolated: bool = False
+    marginMode: str | None = None
 
 
 class _Tier(msgspec.Struct):
@@ -136,13 +154,21 @@ def name_of(row: msgspec.Raw) -> str | None:
         return None
 
 
-def _instrument(symbol: str, sz_decimals: int, px_decimals: int) -> Instrument:
+def _instrument(
+    symbol: str, asset: int, sz_decimals: int, px_decimals: int, shift: int = 0
+) -> Instrument:
+    """Lot and price rule in units of the coin; a price of many units has fewer decimals left."""
     if not 0 <= sz_decimals <= px_decimals:
         raise ValueError(f"{symbol}: szDecimals {sz_decimals} is not within 0..{px_decimals}")
+    decimals = px_decimals - sz_decimals - shift
+    if decimals < 0:
+        raise ValueError(f"{symbol}: no price step is left for 10^{shift} units")
     return Instrument(
         symbol=symbol,
-        lot=ONE.scaleb(-sz_decimals),
-        rule=PriceRule(_FIGURES, px_decimals - sz_decimals, True),
+        asset=asset,
+        lot=ONE.scaleb(-sz_decimals - shift),
+        # Any whole price is valid per unit of the token; of many units only some are.
+        rule=PriceRule(_FIGURES, decimals, not shift),
         min_notional=_MIN_NOTIONAL,
     )
 
@@ -166,7 +192,9 @@ def _perp(coin: str, index: int, meta: _Meta) -> Instrument:
     leverage = row.maxLeverage if tier is None else min(tier, row.maxLeverage)
     if not 1 <= leverage <= _LEVERAGE_MAX:
         raise ValueError(f"{coin}: maxLeverage {leverage} is not within 1..{_LEVERAGE_MAX}")
-    base = _instrument(coin, row.szDecimals, PERP_DECIMALS)
+    if row.onlyIsolated or row.marginMode in ("strictIsolated", "noCross"):
+        raise ValueError(f"{coin}: its perp takes isolated margin only; the bot trades cross")
+    base = _instrument(coin, index, row.szDecimals, PERP_DECIMALS)
     return attrs.evolve(
         base,
         max_leverage=leverage,
@@ -175,22 +203,37 @@ def _perp(coin: str, index: int, meta: _Meta) -> Instrument:
     )
 
 
-def _token(coin: str, tokens: Sequence[_Token], network: Network) -> _Token:
+def _token(
+    coin: str, tokens: Sequence[_Token], network: Network, pinned: str | None
+) -> tuple[_Token, int]:
+    """The spot token that hedges `coin`, and its shift. By id; by a name only on a test network,
+    whose ids are its own, and only where the name is there once.
+    """
     wrapper = WRAPPERS.get(coin)
+    wanted = pinned or (None if wrapper is None else wrapper.token_id)
+    shift = 0 if wrapper is None else wrapper.shift
+    found = [token for token in tokens if wanted is not None and token.tokenId == wanted]
+    if len(found) == 1:
+        return found[0], shift
+    if pinned is not None:
+        raise ValueError(f"{coin}: {len(found)} spot tokens have the id {pinned} of the config")
     if wrapper is None:
-        raise ValueError(f"{coin}: no spot token is known that hedges it")
-    if wrapper.multiple != 1:
         raise ValueError(
-            f"{coin}: 1 perp is {wrapper.multiple} {wrapper.name}; such pairs are refused for now"
+            f"{coin}: no spot token is known that hedges it; if there is one, name its `token_id` "
+            "in the market's config"
         )
+    if network is Network.MAINNET:
+        if wanted is None:
+            raise ValueError(
+                f"{coin}: the id of {wrapper.name} is not known here, and a name can be a "
+                "look-alike's; look it up at the venue and name it as `token_id` in the market's "
+                "config"
+            )
+        raise ValueError(f"{coin}: {len(found)} spot tokens have the id {wanted}, not one")
     found = [token for token in tokens if token.name == wrapper.name]
-    if network is Network.MAINNET and wrapper.token_id is not None:
-        found = [token for token in found if token.tokenId == wrapper.token_id]
     if len(found) != 1:
-        raise ValueError(
-            f"{coin}: {len(found)} spot tokens are {wrapper.name} {wrapper.token_id or ''}, not one"
-        )
-    return found[0]
+        raise ValueError(f"{coin}: {len(found)} spot tokens are {wrapper.name}, not one")
+    return found[0], shift
 
 
 def _pair(token: _Token, pairs: Sequence[_Pair]) -> _Pair:
@@ -206,8 +249,12 @@ def read_markets(
     coins: Sequence[str],
     network: Network,
     issued_ms: int,
+    pinned: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[MarketsRead, Known]:
-    """The configured coins out of `meta` and `spotMeta`; raises when a whole body is unreadable."""
+    """The configured coins out of `meta` and `spotMeta`; raises when a whole body is unreadable.
+
+    pinned: ids of spot tokens by coin, where the config names them.
+    """
     meta = msgspec.json.decode(meta_body, type=_Meta)
     spot = msgspec.json.decode(spot_body, type=_SpotMeta)
     tokens = readable(spot.tokens, _Token)
@@ -216,33 +263,33 @@ def read_markets(
     usd = [t for t in tokens if t.index == QUOTE_TOKEN and t.name == QUOTE_NAME]
     if not usd:
         raise ValueError(f"token {QUOTE_TOKEN} of spotMeta is not {QUOTE_NAME}")
-    markets: dict[str, Market] = {}
     listed: dict[str, Listed] = {}
     broken: dict[str, str] = {}
     for coin in coins:
         try:
             if names.count(coin) != 1:
                 raise ValueError(f"{coin}: {names.count(coin)} perps have that name, not one")
-            index = names.index(coin)
-            token = _token(coin, tokens, network)
+            token, shift = _token(coin, tokens, network, pinned.get(coin))
             pair = _pair(token, pairs)
             if not 0 <= pair.index < SPOT_ASSET_BASE * 9:
                 raise ValueError(f"{coin}: pair number {pair.index} is none of a spot pair")
             market = Market(
                 coin=coin,
-                spot=_instrument(pair.name, token.szDecimals, SPOT_DECIMALS),
-                perp=_perp(coin, index, meta),
+                spot=_instrument(
+                    pair.name,
+                    SPOT_ASSET_BASE + pair.index,
+                    token.szDecimals,
+                    SPOT_DECIMALS,
+                    shift,
+                ),
+                perp=_perp(coin, names.index(coin), meta),
                 spot_token=token.name,
+                token=token.index,
             )
         except (msgspec.MsgspecError, UnicodeError, ValueError) as error:
             broken[coin] = str(error)[:200]
             continue
-        markets[coin] = market
-        listed[coin] = Listed(
-            market=market,
-            perp_index=index,
-            spot_asset=SPOT_ASSET_BASE + pair.index,
-            token=token.index,
-        )
+        listed[coin] = Listed(market=market, shift=shift)
+    markets = {coin: one.market for coin, one in listed.items()}
     known = Known(listed, usd[0].tokenId)
     return MarketsRead(markets=markets, broken=broken, issued_ms=issued_ms), known

@@ -17,7 +17,7 @@ from carry.core.types import Book, FundingPrint, Leg, Level
 from carry.venues.base import ReadFailed
 from carry.venues.numbers import number, positive, stamp_ms
 
-from .metadata import Known, name_of
+from .metadata import Known, Listed, name_of
 
 _T = TypeVar("_T")
 
@@ -96,9 +96,9 @@ def read_contexts(body: bytes, coins: Sequence[str], known: Known, issued_ms: in
 def _position(coin: str, universe: Sequence[msgspec.Raw], known: Known) -> int | None:
     """Where a perp stands: where it was listed, if that row still names it, else by its name."""
     listed = known.listed.get(coin)
-    if listed is not None and listed.perp_index < len(universe):
-        if name_of(universe[listed.perp_index]) == coin:
-            return listed.perp_index
+    index = len(universe) if listed is None else listed.market.perp.asset
+    if index < len(universe) and name_of(universe[index]) == coin:
+        return index
     found = [index for index, row in enumerate(universe) if name_of(row) == coin]
     return found[0] if len(found) == 1 else None
 
@@ -114,13 +114,17 @@ class _L2(msgspec.Struct):
     levels: tuple[list[BookLevel], list[BookLevel]]
 
 
-def book_of(bids: Sequence[BookLevel], asks: Sequence[BookLevel], at_ms: int) -> Book:
+def book_of(
+    bids: Sequence[BookLevel], asks: Sequence[BookLevel], at_ms: int, listed: Listed, leg: Leg
+) -> Book:
     """A book that prices can be taken from: two sides, sorted, not crossed; else `ValueError`."""
-    book = Book(
-        tuple(Level(positive(row.px), positive(row.sz)) for row in bids),
-        tuple(Level(positive(row.px), positive(row.sz)) for row in asks),
-        stamp_ms(at_ms),
-    )
+
+    def level(row: BookLevel) -> Level:
+        return Level(
+            listed.coin_px(leg, positive(row.px)), listed.coin_sz(leg, positive(row.sz))
+        )
+
+    book = Book(tuple(map(level, bids)), tuple(map(level, asks)), stamp_ms(at_ms))
     if not book.bids or not book.asks:
         raise ValueError("a side of the book is empty")
     if book.bid_px >= book.ask_px:
@@ -140,8 +144,9 @@ def read_book(body: bytes | msgspec.Raw, known: Known, seen_ms: int) -> BookSeen
     found = known.by_symbol.get(row.coin)
     if found is None:
         return None
-    book = book_of(row.levels[0], row.levels[1], row.time)
-    return BookSeen(coin=found[0], leg=found[1], book=book, seen_ms=seen_ms, full=True)
+    coin, leg = found
+    book = book_of(row.levels[0], row.levels[1], row.time, known.listed[coin], leg)
+    return BookSeen(coin=coin, leg=leg, book=book, seen_ms=seen_ms, full=True)
 
 
 class _Print(msgspec.Struct):

@@ -59,6 +59,17 @@ _BEGINNINGS: Sequence[tuple[str, str]] = (
     ("Signed action over weight limit", "other"),
     ("Invalid order: cloid already used", "other"),
     ("Builder fee has not been approved", "other"),
+    ("Invalid send", "other"),
+    ("Agent can only send asset to", "other"),
+    ("Cannot modify canceled or filled order", "other"),
+    ("Error placing new order during modify", "other"),
+    ("Unexpected number of trigger orders", "other"),
+    ("Invalid TWAP duration", "other"),
+    ("TWAP was never placed", "other"),
+    ("Cannot set scheduled cancel time", "other"),
+    ("Extra agent already used", "identity"),
+    ("Too many extra agents", "identity"),
+    ("Agent valid_until already expired", "identity"),
 )
 
 

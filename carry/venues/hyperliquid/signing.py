@@ -70,6 +70,10 @@ class Signer:
         """The agent's address, lowercase."""
         return self._key.address
 
+    def acting_for(self, account: str) -> "Signer":
+        """The same key for a sub-account of its master (`vaultAddress`)."""
+        return Signer(self._key, self._network, account)
+
     def sign(self, action: Mapping[str, Any], nonce: int, expires_ms: int | None) -> Signature:
         digest = l1_digest(action_hash(action, nonce, self._vault, expires_ms), self._network)
         return self._key.sign(digest)

@@ -1,19 +1,14 @@
 """One Hyperliquid account as a `Venue`: composition of rest, parsing, signing and stream."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
-from carry.core.actions import (
-    Cancel,
-    CancelForeign,
-    Fence,
-    MoveUsd,
-    Place,
-    Query,
-    SetLeverage,
-    Write,
-)
+import attrs
+
+from carry.core.actions import Fence, MoveUsd, Place, Query, SetLeverage, Write
 from carry.core.observations import (
+    Accepted,
+    AgentRead,
     BalancesRead,
     BookSeen,
     BudgetRead,
@@ -33,17 +28,19 @@ from carry.core.observations import (
     ReceiptsRead,
     TransfersRead,
 )
-from carry.core.types import Leg, Side
-from carry.venues.base import Clock, ReadFailed
+from carry.core.types import Leg, Market, Side
+from carry.venues.base import Clock, Identity, ReadFailed
 from carry.venues.keys import AgentKey, SignatureMismatch
 from carry.venues.transport import SocketTransport, Transport
 
 from . import account as private
 from . import parse
-from .budget import Tier
+from .budget import Regime, Tier
 from .constants import CAPABILITIES, QUOTE_NAME, REST_URLS, WS_URLS, Network
 from .feed import Feed
-from .metadata import NOTHING_KNOWN, Known, read_markets
+from .identity import Role, judge, other_network
+from .metadata import NOTHING_KNOWN, Known, Listed, read_markets
+from .paging import Pages
 from .replies import outcome_of, unsent
 from .rest import Answer, OnReply, Posted, Rest
 from .signing import Signer
@@ -51,9 +48,6 @@ from .transfers import read_transfers
 from .wire import WireAction, action_of, send_asset
 from .ws import HyperliquidStream, Link, SocketLink
 
-_T = TypeVar("_T")
-_PAGE_ROWS = 500  # "any time-ranged response stops at 500 elements"; fills stop at 2000
-_PAGES_MAX = 8
 _INTERVALS_MS = {
     "1m": 60_000, "3m": 180_000, "5m": 300_000, "15m": 900_000, "30m": 1_800_000,
     "1h": 3_600_000, "2h": 7_200_000, "4h": 14_400_000, "8h": 28_800_000, "12h": 43_200_000,
@@ -66,6 +60,9 @@ class HyperliquidVenue:
 
     account: address of the master (or sub-account) that is read and traded, never the agent's.
     key: the agent's; None for a venue that only reads (every write is then `NotSent`).
+    vault: a sub-account that the agent of its master acts for; told by `identify` otherwise.
+    identified: False when roles must be asked for before the first write.
+    pinned: ids of spot tokens by coin, where the config names them.
     agent: the key's address, lowercase.
     """
 
@@ -84,6 +81,8 @@ class HyperliquidVenue:
         link: Link,
         session: str | None = None,
         vault: str | None = None,
+        identified: bool = True,
+        pinned: Mapping[str, str] = MappingProxyType({}),
         on_reply: OnReply | None = None,
     ) -> None:
         self.network = network.value
@@ -98,11 +97,15 @@ class HyperliquidVenue:
         self.stream = HyperliquidStream(link, Feed(self.account), clock, session)
         self._network = network
         self._clock = clock
+        self._pages = Pages(self.rest)
+        self._pinned = pinned
+        self._identified = identified
         self.agent = None if key is None else key.address
-        self._vault = vault
         self._signer = None if key is None else Signer(key, network, vault and vault.lower())
         self._known: Known = NOTHING_KNOWN
         self._faults: list[Fault] = []
+        self._master: str | None = None
+        self.regime = Regime()
 
     def close(self) -> None:
         """Stop the reader and close the sockets."""
@@ -123,11 +126,19 @@ class HyperliquidVenue:
         spots = self.rest.info("markets", {"type": "spotMeta"}, 20)
         with parse.reading("markets"):
             read, known = read_markets(
-                perps.body, spots.body, coins, self._network, perps.sent_ms
+                perps.body, spots.body, coins, self._network, perps.sent_ms, self._pinned
             )
+        self._learn(known)
+        return read
+
+    def _learn(self, known: Known) -> None:
         self._known = self._known.updated(known)
         self.stream.know(self._known)
-        return read
+
+    def recall(self, markets: Sequence[Market]) -> None:
+        """Metadata as a journal kept it: numbers are stable once listed."""
+        listed = {market.coin: Listed.of(market) for market in markets if market.token}
+        self._learn(Known({**listed, **self._known.listed}, self._known.usd_id))
 
     def _listed(self) -> Known:
         """What is known, read first if nothing is."""
@@ -155,7 +166,7 @@ class HyperliquidVenue:
         return seen
 
     def prints(self, coin: str, since_ms: int) -> PrintsRead:
-        prints, issued_ms = self._pages(
+        prints, issued_ms = self._pages.read(
             f"prints:{coin}",
             {"type": "fundingHistory", "coin": coin},
             since_ms,
@@ -225,7 +236,7 @@ class HyperliquidVenue:
         if self._clock.venue_ms() is None:
             self.positions()  # for its stamp: completeness is told in the venue's time
         issued_venue_ms = self._now_ms()
-        fills, issued_ms = self._pages(
+        fills, issued_ms = self._pages.read(
             "fills",
             {"type": "userFillsByTime", "user": self.account, "aggregateByTime": False},
             since_ms,
@@ -241,7 +252,7 @@ class HyperliquidVenue:
 
     def receipts(self, since_ms: int) -> ReceiptsRead:
         known = self._listed()
-        receipts, issued_ms = self._pages(
+        receipts, issued_ms = self._pages.read(
             "receipts",
             {"type": "userFunding", "user": self.account},
             since_ms,
@@ -251,7 +262,7 @@ class HyperliquidVenue:
         return ReceiptsRead(receipts=tuple(receipts), since_ms=since_ms, issued_ms=issued_ms)
 
     def transfers(self, since_ms: int) -> TransfersRead:
-        transfers, issued_ms = self._pages(
+        transfers, issued_ms = self._pages.read(
             "transfers",
             {"type": "userNonFundingLedgerUpdates", "user": self.account},
             since_ms,
@@ -276,19 +287,52 @@ class HyperliquidVenue:
         answer = self._mine("budget", "userRateLimit", 20)
         with parse.reading("budget"):
             left = private.read_budget(answer.body)
-        return BudgetRead(actions_left=left, issued_ms=answer.sent_ms)
+        read = BudgetRead(actions_left=left, issued_ms=answer.sent_ms)
+        self.regime.read(read)
+        return read
 
-    def role(self) -> tuple[str, str | None]:
-        """What the configured address is, and whose: only "user" and "subAccount" can be traded."""
-        answer = self._mine("role", "userRole", 60)
+    def agent_read(self) -> AgentRead:
+        """When the key's approval ends, where the venue tells: only of agents with a name."""
+        if self.agent is None:
+            return AgentRead(valid_until_at_ms=None, issued_ms=self._clock.mono_ms())
+        agents, issued_ms = self._agents(self._master or self.account)
+        mine = [one.validUntil for one in agents if one.address.lower() == self.agent]
+        return AgentRead(valid_until_at_ms=mine[0] if mine else None, issued_ms=issued_ms)
+
+    def identify(self) -> Identity:
+        """Read the roles of account and key; a sub-account is traded in its master's name."""
+        role = self._role(self.account)
+        master = role.owner if role.word == "subAccount" else None
+        agent_role: Role | None = None
+        agents: tuple[private.Agent, ...] = ()
+        if self.agent is not None and role.word in ("user", "subAccount"):
+            agent_role = self._role(self.agent)
+            agents, _ = self._agents(master or self.account)
+        found = judge(
+            network=self._network,
+            account=self.account,
+            role=role,
+            agent=self.agent,
+            agent_role=agent_role,
+            agents=agents,
+            now_ms=self._now_ms(),
+        )
+        self._master = master
+        if self._signer is not None and master is not None:
+            self._signer = self._signer.acting_for(self.account)
+        self._identified = found.problem is None
+        return found
+
+    def _role(self, address: str) -> Role:
+        answer = self.rest.info("role", {"type": "userRole", "user": address}, 60)
         with parse.reading("role"):
-            return private.read_role(answer.body)
+            word, owner = private.read_role(answer.body)
+        return Role(word=word, owner=owner)
 
-    def agents(self) -> tuple[private.Agent, ...]:
-        """The account's named agents, with when they expire."""
-        answer = self._mine("agents", "extraAgents", 20)
+    def _agents(self, master: str) -> tuple[tuple[private.Agent, ...], int]:
+        answer = self.rest.info("agents", {"type": "extraAgents", "user": master}, 20)
         with parse.reading("agents"):
-            return private.read_agents(answer.body)
+            return private.read_agents(answer.body), answer.sent_ms
 
     def order(self, query: Query) -> OrderRecord:
         source = f"order:{query.cloid}"
@@ -296,64 +340,57 @@ class HyperliquidVenue:
         with parse.reading(source):
             return private.read_record(answer.body, query.intent, query.cloid, answer.sent_ms)
 
-    def _pages(
-        self,
-        source: str,
-        request: Mapping[str, object],
-        since_ms: int,
-        read: Callable[[bytes], parse.Page[_T]],
-        key: Callable[[_T], object],
-    ) -> tuple[list[_T], int]:
-        """All rows from `since_ms` on, each once, and when the first page was asked for.
-
-        The next page begins at the newest time seen, inclusive: rows of the same millisecond may
-        be split between two pages.
-        """
-        found: dict[object, _T] = {}
-        from_ms, issued_ms = since_ms, None
-        for _ in range(_PAGES_MAX):
-            answer = self.rest.info(source, {**request, "startTime": from_ms}, 20)
-            issued_ms = answer.sent_ms if issued_ms is None else issued_ms
-            with parse.reading(source):
-                page = read(answer.body)
-                self.rest.surcharge(page.rows, 20)
-                found.update((key(item), item) for item in page.items)
-                if page.rows < _PAGE_ROWS:
-                    return list(found.values()), issued_ms
-                if page.newest_ms <= from_ms:
-                    raise ValueError(f"{page.rows} rows in one millisecond, {from_ms}")
-                from_ms = page.newest_ms
-        raise ReadFailed(source, "unsupported", f"more than {_PAGES_MAX} pages since {since_ms}")
-
     # --- writes -------------------------------------------------------------------------
 
     def write(self, action: Write) -> Outcome:
         """Sign, check, send once, classify. Never raises."""
         try:
-            body = self._body(action)
+            if not self._identified and self._signer is not None:
+                self._ask_identity()
+            coin = None if isinstance(action, Fence | MoveUsd) else action.coin
+            listed = None if coin is None else self._known.listed.get(coin)
+            sent = _as_the_venue_counts(action, listed)
+            body = self._body(sent, listed)
         except SignatureMismatch as error:
             self._faults.append(Fault(name="signature", text=str(error)))
             return unsent(action, str(error))
+        except ReadFailed as error:
+            return unsent(action, f"not known yet whether the key may sign: {error}")
         except (ValueError, TypeError, OverflowError, LookupError) as error:
             return unsent(action, f"cannot be written as the venue reads it: {error}")
+        why = self.regime.holds(action, self._clock.mono_ms())
+        if why is not None:
+            return unsent(action, why)
         try:
             posted = self.rest.exchange(body, _tier(action))
         except Exception as error:  # a fault of ours after bytes may have left is still an unknown
             posted = Posted(True, 0, None, f"{type(error).__name__} while posting")
-        return outcome_of(action, posted)
+        outcome = outcome_of(sent, posted)
+        if posted.left:
+            self.regime.sent(outcome, self._clock.mono_ms())
+        if isinstance(outcome, Accepted) and isinstance(action, Place) and listed is not None:
+            return attrs.evolve(outcome, filled_sz=listed.coin_sz(action.leg, outcome.filled_sz))
+        return outcome
 
-    def _body(self, action: Write) -> bytes:
+    def _ask_identity(self) -> None:
+        """Nothing is signed before the venue told who is who; what is wrong is told the core."""
+        problem = self.identify().problem
+        if problem is not None:
+            if not self._faults:
+                self._faults.append(Fault(name="identity", text=problem))
+            raise ValueError(problem)
+
+    def _body(self, action: Write, listed: Listed | None) -> bytes:
         if self._signer is None:
             raise ValueError("there is no agent key: this venue only reads")
         if isinstance(action, Fence):
             return self._signer.envelope(action_of(action, 0), action.nonce, None)
         if isinstance(action, MoveUsd):
             return self._signer.envelope(self._move(action), action.nonce, action.expires_ms)
-        listed = self._known.listed.get(action.coin)
         if listed is None:
             raise ValueError(f"the metadata of {action.coin} has not been read")
         leg = Leg.PERP if isinstance(action, SetLeverage) else action.leg
-        wire = action_of(action, listed.asset(leg))
+        wire = action_of(action, listed.market.instrument(leg).asset)
         return self._signer.envelope(wire, action.nonce, action.expires_ms)
 
 
@@ -365,19 +402,27 @@ class HyperliquidVenue:
             action.usd,
             to_perp=action.to_perp,
             token=f"{QUOTE_NAME}:{self._known.usd_id}",
-            sub_account=self._vault is not None,
             nonce=action.nonce,
         )
 
 
+def _as_the_venue_counts(action: Write, listed: Listed | None) -> Write:
+    """An order in units of its token, where the market is in many of them."""
+    if not isinstance(action, Place) or listed is None or not listed.shift:
+        return action
+    return attrs.evolve(
+        action,
+        px=listed.venue_px(action.leg, action.px),
+        sz=listed.venue_sz(action.leg, action.sz),
+    )
+
+
 def _tier(action: Write) -> Tier:
-    """What reduces or clears up is never held back by what reads and adds."""
-    if isinstance(action, (Fence, Cancel, CancelForeign, MoveUsd)):
-        return Tier.URGENT
-    if isinstance(action, Place):
-        spot_sale = action.leg is Leg.SPOT and action.side is Side.SELL
-        return Tier.URGENT if action.reduce_only or spot_sale else Tier.WRITE
-    return Tier.WRITE
+    """What reduces, hedges or clears up is never held back by what reads and adds."""
+    adds = isinstance(action, SetLeverage) or (
+        isinstance(action, Place) and action.leg is Leg.SPOT and action.side is Side.BUY
+    )
+    return Tier.WRITE if adds else Tier.URGENT
 
 
 def connect(
@@ -390,13 +435,17 @@ def connect(
     base_url: str | None = None,
     ws_url: str | None = None,
     session: str | None = None,
-    vault: str | None = None,
+    pinned: Mapping[str, str] = MappingProxyType({}),
     on_reply: OnReply | None = None,
 ) -> HyperliquidVenue:
     """A venue over real sockets. URLs default by `network`, never the other way round.
 
     session: name of the websocket in a lockstep run (`?session=` is added), None on a wall clock.
+    Raises `ValueError` when the address is the other network's.
     """
+    wrong = other_network(network, base_url or REST_URLS[network])
+    if wrong is not None:
+        raise ValueError(wrong)
     return HyperliquidVenue(
         network=network,
         account=account,
@@ -406,6 +455,7 @@ def connect(
         transport=SocketTransport(base_url or REST_URLS[network]),
         link=SocketLink(ws_url or WS_URLS[network], clock, session=session),
         session=session,
-        vault=vault,
+        identified=False,
+        pinned=pinned,
         on_reply=on_reply,
     )

@@ -1,7 +1,8 @@
 """Core actions as the venue's own, key by key in the order that is hashed.
 
-Keys whose value would be false (`f`, `a`) are left out: hashing them is refused. Number text is
-canonical (no exponent, no trailing zero), since the hash covers the text as sent.
+Keys whose value would be false (`f`, `a`) are left out: hashing them is refused. Cancels say `f`
+(fast): the documentation recommends it for all but trigger orders, and nothing of ours is one.
+Number text is canonical (no exponent, no trailing zero), since the hash covers the text as sent.
 Source: hyperliquid-docs, exchange endpoint; official Python SDK 0.24.0.
 """
 
@@ -70,12 +71,13 @@ def oid(text: str) -> int:
 
 
 def send_asset(
-    account: str, usd: Decimal, *, to_perp: bool, token: str, sub_account: bool, nonce: int
+    account: str, usd: Decimal, *, to_perp: bool, token: str, nonce: int
 ) -> WireAction:
     """USDC between the spot and the perp wallet of one account: an agent may send to no other.
 
     token: "USDC:0x..." of the network. A perp wallet counts in millionths: finer is refused there.
-    The nonce is part of the action, and must be the request's.
+    The nonce is part of the action, and must be the request's. A sub-account is named by the
+    request's `vaultAddress`, as with every other action of this kind.
     """
     text = number(usd, "amount")
     if len(text.partition(".")[2]) > _USD_DECIMALS:
@@ -87,7 +89,7 @@ def send_asset(
         "destinationDex": "" if to_perp else "spot",
         "token": token,
         "amount": text,
-        "fromSubAccount": account if sub_account else "",
+        "fromSubAccount": "",
         "nonce": nonce,
     }
 
@@ -102,9 +104,10 @@ def action_of(write: Numbered, asset: int) -> WireAction:
             return order(write, asset)
         case Cancel():
             entry = {"asset": asset, "cloid": cloid(write.cloid)}
-            return {"type": "cancelByCloid", "cancels": [entry]}
+            return {"type": "cancelByCloid", "cancels": [entry], "f": True}
         case CancelForeign():
-            return {"type": "cancel", "cancels": [{"a": asset, "o": oid(write.oid)}]}
+            entry = {"a": asset, "o": oid(write.oid)}
+            return {"type": "cancel", "cancels": [entry], "f": True}
         case SetLeverage():
             return {
                 "type": "updateLeverage",

@@ -67,9 +67,9 @@ def test_markets() -> None:
     assert (btc.perp.max_leverage, btc.perp.maintenance_rate) == (40, D("0.0125"))
     assert hype.perp.maintenance_rate == D("0.05")
     assert btc.spot.min_notional == btc.perp.min_notional == D(10)
-    assert known.listed["BTC"].asset(Leg.PERP) == 0
-    assert known.listed["HYPE"].asset(Leg.PERP) == 3  # delisted and broken rows count
-    assert known.listed["HYPE"].asset(Leg.SPOT) == 10107  # its index, not its position
+    assert btc.perp.asset == 0
+    assert hype.perp.asset == 3  # delisted and broken rows count
+    assert hype.spot.asset == 10107  # its index, not its position
     assert known.by_symbol["@142"] == ("BTC", Leg.SPOT)
     assert known.by_token == {197: "BTC", 150: "HYPE"}
 
@@ -83,7 +83,8 @@ def test_a_delisted_perp_is_not_tradable() -> None:
 @pytest.mark.parametrize(
     ("coin", "why"),
     [
-        ("kBONK", "1 perp is 1000 UBONK"),
+        ("kBONK", "0 spot tokens have the id 0xb113d34e351cf195733c98442530c099"),
+        ("ZEC", "0 perps have that name"),
         ("MATIC", "no spot token is known"),
         ("DOGE", "0 perps have that name"),
         ("BROKEN", "no spot token is known"),
@@ -97,10 +98,18 @@ def test_what_cannot_be_traded_is_named_and_stops_no_other(coin: str, why: str) 
 
 def test_a_look_alike_is_told_apart_by_its_token_id() -> None:
     read, known = markets(coins=("BTC",))
-    assert known.listed["BTC"].token == 197
-    # Elsewhere token ids differ, so two of a name are ambiguous.
-    read, known = markets(coins=("BTC",), network=Network.TESTNET)
+    assert known.listed["BTC"].market.token == 197
+    # A test network has ids of its own: there a name must do, and two of it are ambiguous.
+    spot = copy.deepcopy(SPOT_META)
+    spot["tokens"][4]["tokenId"] = "0x02"
+    read, known = markets(spot=spot, coins=("BTC",), network=Network.TESTNET)
     assert "2 spot tokens are UBTC" in read.broken["BTC"]
+    del spot["tokens"][5]
+    read, known = markets(spot=spot, coins=("BTC",), network=Network.TESTNET)
+    assert read.markets["BTC"].token == 197
+    # On mainnet a name never does.
+    read, known = markets(spot=spot, coins=("BTC",))
+    assert "0 spot tokens have the id 0x8f254b963e8468305d409b33aa137c67" in read.broken["BTC"]
 
 
 @pytest.mark.parametrize(
@@ -129,7 +138,7 @@ def test_a_coin_unreadable_later_keeps_its_numbers() -> None:
     transport.info["meta"] = {"universe": META["universe"][:3]}
     read = venue.markets(("BTC", "HYPE"))
     assert list(read.broken) == ["HYPE"]
-    assert venue._known.listed["HYPE"].perp_index == 3
+    assert venue._known.listed["HYPE"].market.perp.asset == 3
 
 
 # --- market data ---------------------------------------------------------------------------------
@@ -502,13 +511,13 @@ def test_leverage_and_budget() -> None:
     ],
 )
 def test_roles(body: Any, expected: tuple[str, str | None]) -> None:
-    assert venue_of(FakeTransport({"userRole": body})).role() == expected
+    assert account.read_role(encoded(body)) == expected
 
 
 def test_agents() -> None:
     rows = [{"address": ME, "name": "bot1", "validUntil": 1_790_352_000_000},
             {"address": OTHER, "name": "bot2", "validUntil": None}]  # fmt: skip
-    first, second = venue_of(FakeTransport({"extraAgents": rows})).agents()
+    first, second = account.read_agents(encoded(rows))
     assert (first.name, first.validUntil, second.validUntil) == ("bot1", 1_790_352_000_000, None)
 
 
@@ -621,7 +630,7 @@ def test_recorded_metadata_and_contexts() -> None:
         encoded(perp[0]), encoded(spot[0]), coins, Network.MAINNET, 1
     )
     assert not read.broken
-    numbers = {c: (k.perp_index, k.spot_asset, k.token) for c, k in known.listed.items()}
+    numbers = {c: (m.perp.asset, m.spot.asset, m.token) for c, m in read.markets.items()}
     assert numbers["BTC"] == (0, 10142, 197)
     assert numbers["ETH"] == (1, 10151, 221)
     assert numbers["SOL"] == (5, 10156, 254)

@@ -12,9 +12,9 @@ import pytest
 
 from carry.venues.hyperliquid.constants import Network
 from carry.venues.hyperliquid.signing import Signer, action_hash
-from carry.venues.hyperliquid.user_signing import sign_user_action
 from carry.venues.keys import AgentKey, Signature, SignatureMismatch
 from tests.venues.hyperliquid.support import TEST_KEY, TEST_KEY_ADDRESS, recorded
+from tests.venues.hyperliquid.user_signing import sign_user_action
 
 V = "0x1719884eb866cb12b2287399b15f7db5e7d775ea"
 N = 1_700_000_000_000

@@ -81,8 +81,8 @@ def test_a_place_as_the_venue_hashes_it() -> None:
 @pytest.mark.parametrize(
     ("write", "expected"),
     [
-        (CANCEL, {"type": "cancelByCloid", "cancels": [{"asset": 3, "cloid": CLOID}]}),
-        (FOREIGN, {"type": "cancel", "cancels": [{"a": 3, "o": 77738308}]}),
+        (CANCEL, {"type": "cancelByCloid", "cancels": [{"asset": 3, "cloid": CLOID}], "f": True}),
+        (FOREIGN, {"type": "cancel", "cancels": [{"a": 3, "o": 77738308}], "f": True}),
         (LEVERAGE, {"type": "updateLeverage", "asset": 3, "isCross": True, "leverage": 2}),
         (FENCE, {"type": "noop"}),
     ],
@@ -478,9 +478,9 @@ def test_without_budget_an_order_is_not_sent_but_what_reduces_is() -> None:
     transport = FakeTransport({}, [RESTING, ok("cancel", "success"), DEFAULT])
     venue = venue_of(transport, clock=clock)
     venue.rest.budget.charge(960, clock.mono_ms())
-    refused = venue.write(PLACE)
+    refused = venue.write(attrs.evolve(PLACE, leg=Leg.SPOT, side=Side.BUY))
     assert isinstance(refused, NotSent)
     assert "local budget" in refused.why
-    assert isinstance(venue.write(attrs.evolve(PLACE, reduce_only=True)), Accepted)
+    assert isinstance(venue.write(PLACE), Accepted)  # a perp sale hedges
     assert isinstance(venue.write(CANCEL), Cancelled)
     assert isinstance(venue.write(FENCE), FenceHeld)
