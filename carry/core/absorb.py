@@ -23,7 +23,7 @@ from .intents import (
 )
 from .num import ZERO, show
 from .policy import INTERVAL_MS
-from .reconcile import FLOOR_AT_MS, holds, in_books, pruned, reconcile, slow_floor
+from .reconcile import FLOOR_AT_MS, forgotten, holds, in_books, pruned, reconcile, slow_floor
 from .state import Carry, Leverage, Seen, State
 from .types import Leg
 
@@ -334,7 +334,8 @@ def _receipts(state: State, read: seen.ReceiptsRead) -> tuple[State, Said]:
             said += more
     account = attrs.evolve(state.account, receipts_ms=read.issued_ms)
     floor = slow_floor(state, state.receipts_floor_at_ms, read.since_ms)
-    return attrs.evolve(state, account=account, receipts_floor_at_ms=floor), said
+    state = attrs.evolve(state, account=account, receipts_floor_at_ms=floor)
+    return forgotten(state), said
 
 
 def _transfers(state: State, read: seen.TransfersRead) -> tuple[State, Said]:

@@ -90,7 +90,8 @@ def _adopt(state: State, command: seen.Adopt, said: Said) -> tuple[State, Said]:
             f"foreign short {show(carry.foreign_perp)}."
         )
         return state, (*said, Alert(level="warn", name="adopt", coin=command.coin, text=text))
-    carry = shift(shift(carry, Leg.SPOT, spot, -spot), Leg.PERP, perp, -perp)
+    now_at_ms = state.venue_ms or state.wall_ms
+    carry = shift(shift(carry, Leg.SPOT, spot, -spot), Leg.PERP, perp, -perp, now_at_ms)
     book = ledger.moved(ledger.moved(carry.ledger, spot, spot_px), perp, perp_px)
     phase = carry.phase
     if isinstance(phase, Idle | Enter):

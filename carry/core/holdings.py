@@ -14,7 +14,7 @@ from .actions import Action, Alert, Note
 from .economics import apr
 from .intents import booked, latch, leg_set, number_of, set_carry
 from .num import ZERO, show
-from .state import Carry, Doubt, State
+from .state import Carry, Doubt, Held, State
 from .types import Fill, FundingReceipt, Leg
 
 CONFIRM_MS = 1_000  # a second reply this much later must agree before a belief is lowered
@@ -115,7 +115,11 @@ def split_change(carry: Carry, leg: Leg, change: Decimal) -> tuple[Decimal, Deci
     return owned_part, change - owned_part
 
 
-def shift(carry: Carry, leg: Leg, owned: Decimal, foreign: Decimal) -> Carry:
+def shift(carry: Carry, leg: Leg, owned: Decimal, foreign: Decimal, at_ms: int = 0) -> Carry:
+    """The market with its holdings changed at the venue's `at_ms`; 0: before anything was paid."""
+    if foreign and leg is Leg.PERP and at_ms:
+        was = Held(at_ms, carry.foreign_perp)
+        carry = attrs.evolve(carry, foreign_was=(*carry.foreign_was, was))
     if leg is Leg.SPOT:
         return attrs.evolve(
             carry, spot_sz=carry.spot_sz + owned, foreign_spot=carry.foreign_spot + foreign
@@ -159,7 +163,7 @@ def _taken(state: State, carry: Carry, fill: Fill) -> tuple[State, Said]:
     ref_px = ledger.price(carry, fill.leg) or fill.px
     fee = fill.fee_usd
     own_fee = fee if owned else ZERO
-    carry = shift(carry, fill.leg, owned, foreign)
+    carry = shift(carry, fill.leg, owned, foreign, fill.at_ms)
     carry = attrs.evolve(
         carry,
         ledger=ledger.taken(carry.ledger, owned, ref_px, fill.px, own_fee),
@@ -179,6 +183,12 @@ def _taken(state: State, carry: Carry, fill: Fill) -> tuple[State, Said]:
     )
 
 
+def _foreign_at(carry: Carry, at_ms: int) -> Decimal:
+    """Foreign perp size when a payment was made: it may be gone before the payment is read."""
+    earlier = (was.sz for was in carry.foreign_was if at_ms < was.until_at_ms)
+    return next(earlier, carry.foreign_perp)
+
+
 def book_receipt(state: State, receipt: FundingReceipt) -> tuple[State, Said]:
     key = f"funding:{receipt.coin}:{receipt.at_ms}"
     if key in state.seen or receipt.at_ms < state.receipts_floor_at_ms:
@@ -193,7 +203,7 @@ def book_receipt(state: State, receipt: FundingReceipt) -> tuple[State, Said]:
     carry = state.carries.get(receipt.coin)
     if carry is None:
         return add_outside(state, ZERO, receipt.usd), ()
-    ours = ledger.funding_share(receipt, carry.foreign_perp)
+    ours = ledger.funding_share(receipt, _foreign_at(carry, receipt.at_ms))
     book = attrs.evolve(carry.ledger, funding_usd=carry.ledger.funding_usd + ours)
     state = set_carry(state, attrs.evolve(carry, ledger=book))
     note = Note(
@@ -258,7 +268,7 @@ def _appeared(state: State, carry: Carry, leg: Leg, diff: Decimal) -> tuple[Stat
     """A confirmed difference that no fill explains."""
     owned, foreign = split_change(carry, leg, diff)
     px = ledger.price(carry, leg) or ZERO
-    carry = shift(carry, leg, owned, foreign)
+    carry = shift(carry, leg, owned, foreign, state.venue_ms or state.wall_ms)
     carry = attrs.evolve(
         carry,
         ledger=ledger.appeared(carry.ledger, owned, px),

@@ -108,13 +108,22 @@ def idle(state: State, carry: Carry, look: View, phase: Idle, found: Prospect | 
     return Decision(phase=phase)
 
 
+def _out(state: State, carry: Carry, look: View, why: str, forced: bool) -> Decision:
+    """Begin to leave, and sell in the same tick: an order to close does not wait for the next."""
+    began = Exit(since_ms=state.now_ms, why=why, forced=forced)
+    first = _leaving(state, carry, look, began)
+    if not isinstance(first.phase, Exit):
+        return Decision(phase=began)  # nothing to sell: flat is said a tick later
+    return first
+
+
 def enter(state: State, carry: Carry, look: View, phase: Enter) -> Decision:
     """Buy up to the target slice by slice; keep what is hedged, or go back to flat."""
     execution = state.policy.execution
     if risk.flattening(state):
-        return Decision(phase=Exit(since_ms=state.now_ms, why="flatten", forced=True))
+        return _out(state, carry, look, "flatten", forced=True)
     if carry.repair is not None and carry.repair.unwinding:
-        return Decision(phase=Exit(since_ms=state.now_ms, why="hedge failed", forced=True))
+        return _out(state, carry, look, "hedge failed", forced=True)
     phase = attrs.evolve(phase, stalled_ms=_stalled(state, look, phase.stalled_ms))
     assert carry.market is not None
     rest_usd = (phase.target_sz - look.spot) * look.px
@@ -130,7 +139,7 @@ def enter(state: State, carry: Carry, look: View, phase: Enter) -> Decision:
                 return Decision(phase=phase)
             return Decision(phase=Idle(until_ms=state.now_ms + _pause_ms(state, carry.failures)))
         if not look.hedged or look.dust:
-            return Decision(phase=Exit(since_ms=state.now_ms, why="entry timeout", forced=True))
+            return _out(state, carry, look, "entry timeout", forced=True)
     may_add = (
         not late
         and risk.mode(state) is Mode.NORMAL
@@ -166,13 +175,13 @@ def hedge_ok(state: State, carry: Carry, look: View, phase: HedgeOk) -> Decision
     now = state.now_ms
     assert carry.market is not None
     if risk.flattening(state):
-        return Decision(phase=Exit(since_ms=now, why="flatten", forced=True))
+        return _out(state, carry, look, "flatten", forced=True)
     if look.dust:
-        return Decision(phase=Exit(since_ms=now, why="nothing left", forced=True))
+        return _out(state, carry, look, "nothing left", forced=True)
     if now < phase.until_ms:
         return Decision(phase=phase)
     if carry.coin not in state.policy.coins:
-        return Decision(phase=Exit(since_ms=now, why="market removed", forced=False))
+        return _out(state, carry, look, "market removed", forced=False)
     if now - phase.since_ms < strategy.min_hold_h * 3_600_000 or not _loses(state, carry, look):
         return Decision(phase=attrs.evolve(phase, leaving_ms=None))
     since = phase.leaving_ms if phase.leaving_ms is not None else now
@@ -182,17 +191,21 @@ def hedge_ok(state: State, carry: Carry, look: View, phase: HedgeOk) -> Decision
     wait = left is not None and left < strategy.funding_guard_ms and received
     if now - since < strategy.exit_confirm_ms or wait or look.busy:
         return Decision(phase=phase)
-    return Decision(phase=Exit(since_ms=now, why="staying loses", forced=False))
+    return _out(state, carry, look, "staying loses", forced=False)
 
 
 def leave(state: State, carry: Carry, look: View, phase: Exit) -> Decision:
     """Shrink both legs; flat is believed of a venue read only. One that is not forced may be put
     off.
     """
-    execution = state.policy.execution
     if risk.flattening(state):
         phase = attrs.evolve(phase, forced=True)
     phase = attrs.evolve(phase, stalled_ms=_stalled(state, look, phase.stalled_ms))
+    return _leaving(state, carry, look, phase)
+
+
+def _leaving(state: State, carry: Carry, look: View, phase: Exit) -> Decision:
+    execution = state.policy.execution
     if not look.sellable and not look.perp:
         if _agreed(state, carry, look):
             pause = _pause_ms(state, max(0, carry.failures - 1))

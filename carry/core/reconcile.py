@@ -33,6 +33,17 @@ def pruned(state: State) -> State:
     return attrs.evolve(state, seen=kept)
 
 
+def forgotten(state: State) -> State:
+    """Forget what foreign positions were before any payment that may still be booked."""
+    floor = state.receipts_floor_at_ms
+    for coin, carry in state.carries.items():
+        if carry.foreign_was and carry.foreign_was[0].until_at_ms < floor:
+            kept = tuple(was for was in carry.foreign_was if was.until_at_ms >= floor)
+            rest = attrs.evolve(carry, foreign_was=kept)
+            state = attrs.evolve(state, carries={**state.carries, coin: rest})
+    return state
+
+
 def slow_floor(state: State, floor_at_ms: int, since_ms: int) -> int:
     """The floor of payments or transfers after a read of them from `since_ms` on was booked.
 

@@ -17,7 +17,7 @@ from .types import AccountMode, Book, Fees, Leg, Market, Side, Tif
 from .venue import Capabilities
 
 SCHEMA = 2  # the shape of State and Observations in the journal
-RULES = 1  # the decisions: replay promises 0 differences under the same number
+RULES = 2  # the decisions: replay promises 0 differences under the same number
 
 # --- phases ---------------------------------------------------------------------------------------
 
@@ -207,6 +207,14 @@ class Doubt:
     issued_ms: int
 
 
+@attrs.frozen
+class Held:
+    """A foreign perp size until `until_at_ms`, venue clock: what a payment is shared by."""
+
+    until_at_ms: int
+    sz: Decimal
+
+
 @attrs.frozen(kw_only=True)
 class Repair:
     """|delta| is beyond the band. `spent_ms` stands still while an intent of the market is
@@ -251,7 +259,8 @@ class Carry:
     change by an own action, by leg; a read issued before it is not evidence. retry_ms: no order of
     that leg before. misses: orders in a row that did not fill, by leg: the rung of the ladder.
     known: legs that were read at least once, so that what came before the journal is told from what
-    changed after. failures: entries in a row that came to nothing.
+    changed after. failures: entries in a row that came to nothing. foreign_was: what `foreign_perp`
+    was before, as far back as payments may still be booked.
     """
 
     coin: str
@@ -278,6 +287,7 @@ class Carry:
     failures: int = 0
     repair: Repair | None = None
     ledger: Ledger = attrs.field(factory=Ledger)
+    foreign_was: tuple[Held, ...] = attrs.field(default=(), metadata={"since": 2})
 
     def owned(self, leg: Leg) -> Decimal:
         return self.spot_sz if leg is Leg.SPOT else self.perp_sz

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import attrs
 
-from . import ledger, planning, risk
+from . import conditions, ledger, planning, risk
 from .absorb import absorb
 from .actions import Action, Alert, Note
 from .guard import check
@@ -178,6 +178,9 @@ def _watch(state: State) -> tuple[State, tuple[Action, ...]]:
     pnl = ledger.total(state)
     for carry in state.carries.values():
         actions += _distance(state, carry)
+        actions += conditions.stuck(state, carry)
+        if not isinstance(carry.phase, Exit) or not carry.phase.stalled_ms:
+            state = unsaid(state, f"stuck_{carry.coin}")
     if state.venue_ms is not None:
         skew = abs(state.wall_ms - state.venue_ms)
         if skew > state.policy.risk.skew_ms_warn:

@@ -41,14 +41,12 @@ def hedge() -> tuple[State, Place]:
 
 def sale() -> tuple[State, Place]:
     player = held()
-    go(player, 1_000, "flatten")
-    return _placed(go(player, 2_000).actions, player.state)
+    return _placed(go(player, 1_000, "flatten").actions, player.state)
 
 
 def buyback() -> tuple[State, Place]:
     player = held()
     go(player, 1_000, "flatten")
-    go(player, 2_000)
     return _placed(go(player, 3_000, "fills").actions, player.state)
 
 

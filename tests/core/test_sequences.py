@@ -161,8 +161,7 @@ def test_prices_of_two_ages_are_no_drawdown() -> None:
 
 def test_a_lot_above_a_slice_can_still_be_sold() -> None:
     player = held(markets={"HYPE": {"lot": "1"}})
-    go(player, 1_000, "set-key risk.slice_usd 20; flatten")
-    tick = go(player, 2_000)
+    tick = go(player, 1_000, "set-key risk.slice_usd 20; flatten")
     assert [a.sz for a in tick.actions if isinstance(a, Place)] == [D(1)]
 
 
@@ -170,8 +169,7 @@ def test_names_of_a_newer_journal_are_not_used_again() -> None:
     """Resumed on a restored copy, order 3 would be taken for the order 3 of before."""
     player = held()
     go(player, 1_000, "stray 99")
-    go(player, 2_000, "resume journal_old; flatten")
-    tick = go(player, 3_000)
+    tick = go(player, 2_000, "resume journal_old; flatten")
     sent = [a.intent for a in tick.actions if isinstance(a, Place)]
     assert sent
     assert min(sent) > 99
@@ -248,8 +246,8 @@ def test_a_market_without_an_oracle_or_books_may_be_left() -> None:
 def test_coins_that_an_order_by_hand_holds_are_not_sold(monkeypatch: pytest.MonkeyPatch) -> None:
     """The venue would refuse it; the short stays, so nothing is naked while the exit waits."""
     player = held()
-    go(player, 1_000, "flatten")
     monkeypatch.setattr(player.world, "_hold", lambda coin: D("7.9"))
+    go(player, 1_000, "flatten")
     for t_ms in range(2_000, 9_000, 1_000):
         tick = go(player, t_ms)
         assert not any(isinstance(a, Place) for a in tick.actions)

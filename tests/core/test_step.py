@@ -132,7 +132,6 @@ def test_adopting_before_the_baseline_and_during_an_entry() -> None:
 def test_adopting_into_an_exit_leaves_it_an_exit() -> None:
     player = held()
     go(player, 1_000, "flatten")
-    go(player, 2_000, "truth spot 9")
     order = seen.Adopt(command_id=99, by="anna", coin="HYPE", sz=D(1))
     foreign = with_carry(player.state, foreign_spot=D(1))
     state, _ = commands.obey(foreign, order)
