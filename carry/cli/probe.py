@@ -15,7 +15,9 @@ from .where import where
 F = TypeVar("F", bound=Callable[..., Any])
 
 # venue -> (module under carry.cli, what it does)
-VENUES: dict[str, tuple[str, str]] = {}
+VENUES: dict[str, tuple[str, str]] = {
+    "aster": ("probe_aster", "Aster, by an agent (V3) or a legacy key (V1)."),
+}
 
 
 @click.group(cls=Lazy, table=VENUES)

@@ -18,6 +18,7 @@ from carry.base.secrets import KINDS
 from carry.core.policy import SECTIONS, Knob, MarketPolicy, Policy, contradictions, knobs
 from carry.venues.hyperliquid.constants import REST_URLS, WS_URLS, Network
 
+from . import config_aster
 from .scalars import Unreadable, read, shown, written
 from .wiring import SecretRef, VenueWiring, Wiring
 from .yaml_tree import Listing, Mapping, Node, NotATree, Scalar, grow
@@ -371,6 +372,7 @@ def _at_odds(policy: Policy, wiring: Wiring, given: Iterable[str]) -> Iterator[t
                 "name a file",
             )
         yield from _wrong_network(venue)
+    yield from config_aster.at_odds(venue, account)
     if (wiring.telegram.token is None) != (wiring.telegram.chat_id is None):
         missing = "token" if wiring.telegram.token is None else "chat_id"
         yield (
@@ -421,6 +423,7 @@ def _completed(wiring: Wiring, folder: Path) -> Wiring:
                 "ws" + base_url.removeprefix("http") + "/ws" if venue.base_url else WS_URLS[network]
             )
         venue = attrs.evolve(venue, base_url=base_url, ws_url=ws_url)
+    venue = config_aster.completed(venue)
     if venue.market != "seeded":
         venue = attrs.evolve(venue, market=_path(venue.market, folder))
     journal = wiring.journal
@@ -430,7 +433,12 @@ def _completed(wiring: Wiring, folder: Path) -> Wiring:
         wiring,
         venue=venue,
         journal=journal,
-        account=attrs.evolve(account, agent_key=_placed(account.agent_key, folder)),
+        account=attrs.evolve(
+            account,
+            agent_key=_placed(account.agent_key, folder),
+            api_key=_placed(account.api_key, folder),
+            api_secret=_placed(account.api_secret, folder),
+        ),
         telegram=attrs.evolve(wiring.telegram, token=_placed(wiring.telegram.token, folder)),
         history=attrs.evolve(wiring.history, dsn=_placed(wiring.history.dsn, folder)),
     )

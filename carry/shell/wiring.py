@@ -5,6 +5,7 @@ of a replay. A secret stands here as a reference only.
 """
 
 from decimal import Decimal
+from typing import Any
 
 import attrs
 
@@ -13,6 +14,7 @@ from carry.core.policy import knob
 
 EMBEDDED = "embedded"
 LIVE_VENUES = ("hyperliquid", "aster")
+_GRID: Any = {"lo": Decimal("0.00000001"), "hi": Decimal(100_000), "optional": True}
 
 
 @attrs.frozen
@@ -43,6 +45,38 @@ class VenueWiring:
     base_url: str | None = knob(None, "url", "left out: the network's own address", optional=True)
     ws_url: str | None = knob(
         None, "url", "left out: made from base_url, else the network's own", optional=True
+    )
+    spot_base_url: str | None = knob(
+        None,
+        "url",
+        "aster only: the host of spot; left out: base_url if that is your own, else the network's",
+        optional=True,
+    )
+    recv_window_ms: int = knob(
+        5_000,
+        "ms",
+        "aster only: how old a request of a legacy key may be when it arrives",
+        lo=1,
+        hi=60_000,
+    )
+    time_sync_interval_ms: int = knob(
+        60_000,
+        "ms",
+        "aster only: how often the venue's clock is read, which requests are stamped by",
+        lo=1_000,
+        hi=3_600_000,
+    )
+    spot_tick: Decimal | None = knob(
+        None, "ratio", "aster only: price step of spot instead of the venue's", **_GRID
+    )
+    spot_step: Decimal | None = knob(
+        None, "ratio", "aster only: size step of spot instead of the venue's", **_GRID
+    )
+    perp_tick: Decimal | None = knob(
+        None, "ratio", "aster only: price step of perps instead of the venue's", **_GRID
+    )
+    perp_step: Decimal | None = knob(
+        None, "ratio", "aster only: size step of perps instead of the venue's", **_GRID
     )
     seed: int = knob(
         1, "count", "embedded only: which market is drawn; same seed, same run", lo=0, hi=2**32 - 1
@@ -92,6 +126,15 @@ class AccountWiring:
         "secret",
         "key of an agent (API wallet), which can trade but not withdraw; a dry run needs none",
         optional=True,
+    )
+    api_key: SecretRef | None = knob(
+        None,
+        "secret",
+        "aster only: a legacy key; new ones are not given out, so agent_key is the way in",
+        optional=True,
+    )
+    api_secret: SecretRef | None = knob(
+        None, "secret", "aster only: the secret of the legacy key", optional=True
     )
 
 

@@ -26,6 +26,7 @@ V1_NAMES = {
 }
 """Paths of the old futures API that have another number than 1."""
 
+_AFTER = ("lose_reply", "lose_reply_late", "late_record")
 _V3_ONLY = ("noop", "agent", "builder")
 Reply = tuple[int, bytes, dict[str, str]]
 
@@ -47,17 +48,18 @@ class Api:
         if want is not None:
             if want.kind == "lose_request":
                 return None
-            if not want.kind.endswith("_after") and want.kind not in ("lose_reply", "late_record"):
+            if not want.kind.endswith("_after") and want.kind not in _AFTER:
                 status, body = reply_of(want.kind)
                 return status, body, {"Retry-After": "7"} if status == 429 else {}
         before = self.ex.last_oid
         reply = self._answered(request)
         if want is None:
             return reply
-        if want.kind == "late_record":
+        if want.kind in ("late_record", "lose_reply_late"):
             self._hide(want, before)
+        if want.kind == "late_record":
             return reply
-        if want.kind == "lose_reply":
+        if want.kind in ("lose_reply", "lose_reply_late"):
             return None
         return *reply_of(want.kind), {}
 

@@ -18,6 +18,7 @@ KINDS = (
     "lose_request",  # the connection closes before it is read
     "lose_reply",  # the connection closes after it was done
     "late_record",  # done, and invisible to queries and lists for `ms`
+    "lose_reply_late",  # done, the connection closes, and it is invisible for `ms`
     "limit_429",
 )
 

@@ -304,6 +304,39 @@ def read_risk(body: bytes) -> tuple[PerpPosition, ...]:
     )
 
 
+@attrs.frozen(kw_only=True)
+class AgentGrant:
+    """An agent of the user, as the venue lists it. `expires_ms`: epoch ms."""
+
+    address: str
+    can_spot: bool
+    can_perp: bool
+    can_withdraw: bool
+    expires_ms: int
+
+
+class _AgentRow(msgspec.Struct):
+    agentAddress: str
+    expired: int
+    canSpotTrade: bool
+    canPerpTrade: bool
+    canWithdraw: bool
+
+
+def read_agents(body: bytes) -> dict[str, AgentGrant]:
+    """`agent`: by address in lower case."""
+    return {
+        row.agentAddress.lower(): AgentGrant(
+            address=row.agentAddress.lower(),
+            can_spot=row.canSpotTrade,
+            can_perp=row.canPerpTrade,
+            can_withdraw=row.canWithdraw,
+            expires_ms=stamp_ms(row.expired),
+        )
+        for row in decode(body, list[_AgentRow])
+    }
+
+
 class _Dual(msgspec.Struct):
     dualSidePosition: bool
 

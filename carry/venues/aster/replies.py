@@ -159,6 +159,11 @@ def refusal(code: int, text: str, status: int) -> Refused | Unknown:
     return Refused(code, text, word)
 
 
+def refusal_text(refused: Refused) -> str:
+    """A refusal in the venue's own words, with its number."""
+    return f"code {refused.code}: {refused.text}"
+
+
 def is_json(body: bytes) -> bool:
     try:
         msgspec.json.decode(body)

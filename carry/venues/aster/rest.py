@@ -16,7 +16,16 @@ from carry.venues.transport import PostFailed, Reply
 
 from .constants import WEIGHT_A_MINUTE, path_of
 from .nonces import Nonces
-from .replies import Answer, NotSent, Refused, Taken, Unknown, read_reply
+from .replies import (
+    NEXT_STEP,
+    Answer,
+    NotSent,
+    Refused,
+    Taken,
+    Unknown,
+    read_reply,
+    refusal_text,
+)
 from .signing import Params, Signer, form
 
 CALL_S = 6.0
@@ -188,7 +197,10 @@ def taken(source: str, answer: Answer) -> Taken:
             return answer
         case Refused():
             kind = "budget" if answer.word == "budget" else "unsupported"
-            raise ReadFailed(source, kind, f"code {answer.code}: {answer.text}")
+            advice = NEXT_STEP.get(answer.word, "") if answer.word in ("identity", "nonce") else ""
+            raise ReadFailed(
+                source, kind, refusal_text(answer) + (f"; {advice}" if advice else "")
+            )
         case Unknown():
             kind = "budget" if answer.status in (418, 429) else "transport"
             raise ReadFailed(source, kind, answer.why)
