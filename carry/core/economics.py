@@ -9,7 +9,7 @@ from decimal import Decimal
 import attrs
 
 from .num import BPS, ONE, ZERO
-from .policy import FeePolicy
+from .policy import Execution, FeePolicy
 from .state import Forecast
 from .types import Book, Fees, FundingPrint, Leg, Side
 
@@ -76,9 +76,13 @@ class Cost:
         return self.entry + self.exit
 
 
-def cost(fees: Fees, spot: Book, perp: Book, sz: Decimal) -> Cost | None:
-    """Cost of entering and leaving a carry of `sz` base units by taking liquidity on both legs.
+def cost(fees: Fees, spot: Book, perp: Book, sz: Decimal, resting: Decimal = ZERO) -> Cost | None:
+    """Cost of entering and leaving a carry of `sz` base units.
 
+    The perp always takes. resting: share of the spot leg (0 to 1) expected to fill while it rests,
+    for the maker's fee and no slippage; the other share is taken in the end. The half spread that a
+    resting fill earns is not counted: what moved the price to it often goes on. Leaving by force
+    costs the taker's fee on all of it.
     None when either book cannot take the size: a carry whose exit cannot be priced has no cost.
     """
     walked = [
@@ -90,13 +94,19 @@ def cost(fees: Fees, spot: Book, perp: Book, sz: Decimal) -> Cost | None:
     known = [w for w in walked if w is not None]
     if len(known) < len(walked):
         return None
-    taking = fees.taker(Leg.SPOT) + fees.taker(Leg.PERP)
+    taken = ONE - resting
+    paid = resting * fees.maker(Leg.SPOT) + taken * fees.taker(Leg.SPOT) + fees.taker(Leg.PERP)
     return Cost(
-        entry_fees=taking,
-        entry_slippage=known[0] + known[1],
-        exit_fees=taking,
-        exit_slippage=known[2] + known[3],
+        entry_fees=paid,
+        entry_slippage=taken * known[0] + known[1],
+        exit_fees=paid,
+        exit_slippage=taken * known[2] + known[3],
     )
+
+
+def resting_share(execution: Execution) -> Decimal:
+    """Share of the spot leg that the style in force is expected to fill while it rests."""
+    return execution.maker_fill_share if execution.rests else ZERO
 
 
 def fold(

@@ -93,7 +93,7 @@ def settled(
     """Forget an intent whose outcome is certain, and let its leg go.
 
     An order that filled in part or not at all counts as a miss of its leg: the ladder's next rung.
-    Not so when the market was never asked: it is no reason to pay more.
+    Not so when the market was never asked, or the order was only to rest: no reason to pay more.
     """
     rest = {no: i for no, i in state.intents.items() if no != str(intent.no)}
     state = attrs.evolve(state, intents=rest)
@@ -101,15 +101,18 @@ def settled(
         return _move_over(state, intent, verdict)
     carry = state.carries[intent.coin]
     whole = intent.kind is Kind.LEVERAGE or intent.booked_sz >= intent.sz
-    misses = 0 if whole else carry.misses.get(intent.leg.value, 0) + asked
+    missed = asked and not intent.maker
+    misses = 0 if whole else carry.misses.get(intent.leg.value, 0) + missed
     carry = attrs.evolve(
         carry,
+        resting_ms=0 if whole and intent.leg is Leg.SPOT else carry.resting_ms,
         misses=leg_set(carry.misses, intent.leg, misses),
         touched_ms=leg_set(carry.touched_ms, intent.leg, state.now_ms),
     )
     if intent.kind is Kind.LEVERAGE:
         carry = attrs.evolve(carry, leverage=None)  # whatever came of it, it is read again
-    if not intent.booked_sz and intent.kind is Kind.ORDER:
+    withdrawn = intent.maker and intent.unknown  # it did rest: nothing stands against the next
+    if not intent.booked_sz and intent.kind is Kind.ORDER and not withdrawn:
         pause = state.policy.execution.hedge_cooldown_ms
         carry = attrs.evolve(
             carry, retry_ms=leg_set(carry.retry_ms, intent.leg, state.now_ms + pause)

@@ -18,10 +18,14 @@ DOUBLED_MAX = 8  # a pause of ten minutes grows to no more than some forty hours
 
 @attrs.frozen(kw_only=True)
 class Decision:
-    """spot_target: base units the spot leg should move to now; None to leave it as it is."""
+    """spot_target: base units the spot leg should move to now; None to leave it as it is.
+
+    may_rest: an entry order that rests already may stay, though no other is sent now.
+    """
 
     phase: Phase
     spot_target: Decimal | None = None
+    may_rest: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -140,13 +144,14 @@ def enter(state: State, carry: Carry, look: View, phase: Enter) -> Decision:
             return Decision(phase=Idle(until_ms=state.now_ms + _pause_ms(state, carry.failures)))
         if not look.hedged or look.dust:
             return _out(state, carry, look, "entry timeout", forced=True)
-    may_add = (
-        not late
-        and risk.mode(state) is Mode.NORMAL
-        and carry.coin in state.policy.coins
-        and all(gate.passes for gate in risk.adding_gates(state, carry))
+    if late or risk.mode(state) is not Mode.NORMAL or carry.coin not in state.policy.coins:
+        return Decision(phase=phase)
+    failing = tuple(g.name for g in risk.adding_gates(state, carry) if not g.passes)
+    return Decision(
+        phase=phase,
+        spot_target=None if failing else phase.target_sz,
+        may_rest=risk.may_rest(state, failing),
     )
-    return Decision(phase=phase, spot_target=phase.target_sz if may_add else None)
 
 
 def _loses(state: State, carry: Carry, look: View) -> bool:
@@ -163,7 +168,8 @@ def _loses(state: State, carry: Carry, look: View) -> bool:
     if not (low or negative):
         return False
     fees = economics.fees_in_force(state.policy.fees, state.account.fees)
-    costs = economics.cost(fees, spot, perp, look.spot)
+    resting = economics.resting_share(state.policy.execution)
+    costs = economics.cost(fees, spot, perp, look.spot, resting)
     return costs is not None and economics.staying_loses(
         carry.forecast.rate, strategy.horizon_h, hours, costs
     )

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import attrs
 
-from . import ledger, risk
+from . import ledger, resting, risk
 from .actions import Action, Alert, Cancel, CancelForeign, Note, Place, SetLeverage
 from .intents import cloid_of, put, set_carry
 from .num import BPS, ONE, ZERO, ceil_to, floor_to, show
@@ -36,6 +36,7 @@ class Draft:
     tif: Tif
     why: str
     adds: bool = False
+    maker: bool = False
 
 
 # --- prices ---------------------------------------------------------------------------------------
@@ -46,9 +47,9 @@ def _terms(
 ) -> tuple[Decimal, Tif] | None:
     """Limit price and time in force of an order at a rung of the ladder; None without a price.
 
-    Rung 0 takes the touch and a few ticks; from RUNG_WIDE on it may pay hedge_repair_bps_max; from
-    RUNG_GTC on it also rests. In a post-only window it joins the touch instead. The limit is
-    rounded to our side: a buy never above it, a sell never below.
+    Rung 0 takes the touch and a few ticks, a lead with the policy's `tif`; from RUNG_WIDE on it may
+    pay hedge_repair_bps_max; from RUNG_GTC on it also rests. In a post-only window it joins the
+    touch instead. The limit is rounded to our side: a buy never above it, a sell never below.
     """
     assert carry.market is not None
     rule = carry.market.instrument(leg).rule
@@ -69,7 +70,7 @@ def _terms(
         return (rule.down(join) if side is Side.BUY else rule.up(join)), Tif.ALO
     if rung < RUNG_WIDE:
         limit = touch + side.sign * execution.price_offset_ticks * rule.tick_at(touch)
-        tif = Tif.IOC
+        tif = Tif(execution.tif) if leg is Leg.SPOT else Tif.IOC
     else:
         limit = touch * (ONE + side.sign * execution.hedge_repair_bps_max * BPS)
         tif = Tif.GTC if rung >= RUNG_GTC else tif
@@ -141,10 +142,14 @@ def _unwinding(carry: Carry) -> bool:
 def _buy(state: State, carry: Carry, look: View, target: Decimal) -> Draft | None:
     """A slice of spot, cut so that what may be unhedged stays within `slice_usd`."""
     assert carry.market is not None
-    terms = _terms(state, carry, Leg.SPOT, Side.BUY, 0, Tif.IOC)
-    if terms is None or terms[1] is Tif.ALO:
+    rests = resting.wanted(state, carry)
+    if rests:
+        terms = resting.terms(state, carry, Side.BUY)
+    else:
+        terms = _terms(state, carry, Leg.SPOT, Side.BUY, 0, Tif.IOC)
+    if terms is None or (terms[1] is Tif.ALO and not rests):
         return None
-    px, lot = terms[0], carry.market.lot
+    (px, tif), lot = terms, carry.market.lot
     # Caps are held against the price of now: one that rose since the entry leaves less room.
     worth = max(px, ledger.price(carry, Leg.SPOT) or px)
     naked = max(ZERO, look.delta) * look.px
@@ -152,7 +157,9 @@ def _buy(state: State, carry: Carry, look: View, target: Decimal) -> Draft | Non
     sz = floor_to(min(target - look.spot, max(ZERO, room) / worth), lot)
     if sz * px < carry.market.min_notional * Decimal("1.1"):
         return None
-    return Draft(leg=Leg.SPOT, side=Side.BUY, sz=sz, px=px, tif=Tif.IOC, why="enter", adds=True)
+    return Draft(
+        leg=Leg.SPOT, side=Side.BUY, sz=sz, px=px, tif=tif, why="enter", adds=True, maker=rests
+    )
 
 
 def _sell(state: State, carry: Carry, look: View, wanted: Decimal, why: str) -> Draft | None:
@@ -163,7 +170,11 @@ def _sell(state: State, carry: Carry, look: View, wanted: Decimal, why: str) -> 
     """
     assert carry.market is not None
     spot = carry.market.spot
-    terms = _terms(state, carry, Leg.SPOT, Side.SELL, _rung(carry, Leg.SPOT), Tif.IOC)
+    rests = why == "exit" and resting.wanted(state, carry)
+    if rests:
+        terms = resting.terms(state, carry, Side.SELL)
+    else:
+        terms = _terms(state, carry, Leg.SPOT, Side.SELL, _rung(carry, Leg.SPOT), Tif.IOC)
     if terms is None:
         return None
     px, tif = terms
@@ -175,7 +186,7 @@ def _sell(state: State, carry: Carry, look: View, wanted: Decimal, why: str) -> 
         sz = less if less * px >= 2 * spot.min_notional else held
     if not sz or sz * px < spot.min_notional:
         return None
-    return Draft(leg=Leg.SPOT, side=Side.SELL, sz=sz, px=px, tif=tif, why=why)
+    return Draft(leg=Leg.SPOT, side=Side.SELL, sz=sz, px=px, tif=tif, why=why, maker=rests)
 
 
 def _sellable_balance(state: State, carry: Carry) -> Decimal:
@@ -303,6 +314,7 @@ def _journaled(state: State, carry: Carry, draft: Draft, kind: Kind) -> tuple[St
         sent_ms=state.now_ms,
         at_ms=state.venue_ms,
         status=Sent(),
+        maker=draft.maker,
     )
     return attrs.evolve(put(state, intent), intent_no=number), intent
 
@@ -337,8 +349,6 @@ def issue(state: State, carry: Carry, draft: Draft) -> tuple[State, Said]:
 
 def lever(state: State, carry: Carry) -> tuple[State, Said]:
     """Ask for the policy's leverage and margin type; it is read again before it is believed."""
-    if any(True for _ in state.of(carry.coin)):
-        return state, ()
     nothing = Draft(
         leg=Leg.PERP, side=Side.SELL, sz=ZERO, px=ZERO, tif=Tif.IOC, why="before the first order"
     )
@@ -358,32 +368,49 @@ def lever(state: State, carry: Carry) -> tuple[State, Said]:
     return state, (action,)
 
 
-def withdraw(state: State, carry: Carry) -> tuple[State, Said]:
-    """Cancel orders that rested long enough, or at once when everything stops."""
-    actions: list[Action] = []
-    at_once = risk.mode(state) is Mode.HALT
+def _must_go(
+    state: State, carry: Carry, look: View, decision: Decision, intent: Intent, rested_ms: int
+) -> str | None:
+    """Why an order that rests is withdrawn now; None while it may stay."""
     kill = state.latches.get("kill")
+    adds = intent.leg is Leg.SPOT and intent.side is Side.BUY
+    # Nobody hedges spot that fills after the end of the process; a hedge may go on resting.
+    lead = intent.leg is Leg.SPOT and state.stopping
+    # A kill withdraws what rested before it; what its own exit rests is priced anew in time.
+    killed = kill is not None and intent.sent_ms < kill.since_ms
+    mode = risk.mode(state)
+    if mode is Mode.HALT or lead or killed or (adds and mode is not Mode.NORMAL):
+        return "withdrawn at once"
+    if intent.leg is Leg.SPOT:
+        why = resting.unwanted(state, carry, look, decision, intent)
+        if why is not None:
+            return why
+    if rested_ms < state.policy.execution.reprice_interval_ms:
+        return None
+    if not intent.maker:
+        return "rested long enough"
+    moved = resting.behind(state, carry, intent) and resting.replaceable(state)
+    return "the touch moved" if moved else None
+
+
+def withdraw(state: State, carry: Carry, look: View, decision: Decision) -> tuple[State, Said]:
+    """Cancel orders that rested long enough, or at once when their reason is gone."""
+    actions: list[Action] = []
     for intent in tuple(state.of(carry.coin)):
         status = intent.status
         if not isinstance(status, Open):
             continue
         rested = state.now_ms - status.since_ms
-        adds = intent.leg is Leg.SPOT and intent.side is Side.BUY
-        # Nobody hedges spot that fills after the end of the process; a hedge may go on resting.
-        lead = intent.leg is Leg.SPOT and state.stopping
-        # A kill withdraws what rested before it; what its own exit rests is priced anew in time.
-        killed = kill is not None and intent.sent_ms < kill.since_ms
-        now = at_once or lead or killed or (adds and risk.mode(state) is not Mode.NORMAL)
-        late = rested >= state.policy.execution.reprice_interval_ms
-        if not late and not now:
-            continue
+        why = _must_go(state, carry, look, decision, intent, rested)
         asked = status.cancelled_ms
-        if asked is not None and state.now_ms - asked < CANCEL_REPEAT_MS:
+        if why is None or (asked is not None and state.now_ms - asked < CANCEL_REPEAT_MS):
             continue
         allocated = _next_action(state)
         if allocated is None:
             continue
         state, nonce, expires_ms = allocated
+        if intent.maker and asked is None:
+            state = resting.replaced(state)
         status = attrs.evolve(status, cancelled_ms=state.now_ms)
         state = put(state, attrs.evolve(intent, status=status))
         actions.append(
@@ -394,10 +421,10 @@ def withdraw(state: State, carry: Carry) -> tuple[State, Said]:
                 cloid=intent.cloid,
                 nonce=nonce,
                 expires_ms=expires_ms,
-                why="rested long enough" if late else "withdrawn at once",
+                why=why,
             )
         )
-        fields = {"intent": str(intent.no), "rested_ms": str(rested)}
+        fields = {"intent": str(intent.no), "rested_ms": str(rested), "why": why}
         actions.append(Note(event="cancel_order", coin=intent.coin, fields=fields))
     return state, tuple(actions)
 
@@ -433,7 +460,7 @@ def _looked(state: State) -> bool:
 
 def plan(state: State, carry: Carry, look: View, decision: Decision) -> tuple[State, Said]:
     """Cancels and orders of one market for this tick. The carry already has its new phase."""
-    state, said = withdraw(state, carry)
+    state, said = withdraw(state, carry, look, decision)
     if risk.mode(state) is Mode.HALT or not _looked(state):
         return state, said
     draft = _hedge(state, carry, look)

@@ -160,17 +160,71 @@ class Execution:
     """How orders are priced, timed, and given up."""
 
     style: str = knob(
-        "taker", "choice", "how a carry is entered", choices=("taker",), settable="any"
+        "taker",
+        "choice",
+        "how the spot leg is bought, and sold where leaving is not forced: taker crosses the "
+        "spread at once; maker rests at the touch for the lower fee and takes what did not fill in "
+        "time. The hedge always takes, as soon as something filled",
+        choices=("taker", "maker"),
+        settable="any",
     )
     price_offset_ticks: int = knob(
-        2, "count", "ticks beyond the touch that an immediate order may pay", lo=0, hi=100
+        2,
+        "count",
+        "ticks beyond the touch that an order which takes may pay; a resting order's price comes "
+        "from the touch of its own side",
+        lo=0,
+        hi=100,
+    )
+    tif: str = knob(
+        "ioc",
+        "choice",
+        "time in force of spot orders that take: ioc ends at once; the rest of a gtc stays at its "
+        "limit for reprice_interval_ms. A hedge that was missed has hedge_repair_tif",
+        choices=("ioc", "gtc"),
+        since=2,
+    )
+    post_only: bool = knob(
+        True,
+        "bool",
+        "a resting order is refused rather than take (alo); false: it may take what crossed it "
+        "meanwhile (gtc), for the taker's fee",
+        since=2,
     )
     reprice_interval_ms: int = knob(
         3_000,
         "ms",
-        "a resting exit order is withdrawn and priced anew after this",
+        "an order that rests is looked at after this: one at the touch stays; one behind it, or "
+        "one that was meant to take, is withdrawn and priced anew",
         lo=500,
         hi=600_000,
+    )
+    max_replaces_per_min: int = knob(
+        10,
+        "count",
+        "changes of price of resting orders a minute, over all markets: each costs two actions of "
+        "the address. At the bound an order stays where it is",
+        lo=1,
+        hi=100,
+        since=2,
+    )
+    maker_timeout_ms: int = knob(
+        30_000,
+        "ms",
+        "a slice that rested this long without one whole order filled is taken; less than "
+        "entry_timeout_ms",
+        lo=1_000,
+        hi=3_600_000,
+        since=2,
+    )
+    maker_fill_share: Decimal = knob(
+        D("0.5"),
+        "rate",
+        "share of the spot leg expected to fill while it rests; costs count the taker's fee and "
+        "slippage on the other share",
+        lo=ZERO,
+        hi=ONE,
+        since=2,
     )
     hedge_repair_timeout_ms: int = knob(
         5_000, "ms", "an unhedged leg is unwound when repair took longer", lo=500, hi=600_000
@@ -217,6 +271,11 @@ class Execution:
         20_000, "ms", "how long a stop waits for the hedge of what filled", lo=0, hi=600_000
     )
 
+    @property
+    def rests(self) -> bool:
+        """Whether the spot leg is worked by resting orders."""
+        return self.style == "maker"
+
 
 @attrs.frozen(kw_only=True)
 class Risk:
@@ -251,6 +310,15 @@ class Risk:
     )
     max_spread_bps: Decimal = knob(
         D("30"), "bps", "no entry while either leg's spread is wider", lo=D("1"), hi=D("1000")
+    )
+    min_spread_ticks: int = knob(
+        2,
+        "count",
+        "maker style: the touch is bettered by a tick only where the spread is at least this wide; "
+        "in a narrower one it is joined",
+        lo=2,
+        hi=1_000,
+        since=2,
     )
     max_basis_bps: Decimal = knob(
         D("200"),
@@ -402,73 +470,3 @@ def knobs(section: type) -> Iterator[tuple[str, Knob, Any]]:
     for field in attrs.fields(section):
         if "knob" in field.metadata:
             yield field.name, field.metadata["knob"], field.default
-
-
-def contradictions(policy: Policy) -> tuple[tuple[str, str], ...]:
-    """Relations that do not hold, as (key, sentence with values, bound and consequence)."""
-    s, e, r = policy.strategy, policy.execution, policy.risk
-    found: list[tuple[str, str]] = []
-
-    def must(holds: bool, key: str, sentence: str) -> None:
-        if not holds:
-            found.append((key, sentence))
-
-    must(
-        s.exit_threshold_apr < s.enter_threshold_apr,
-        "strategy.exit_threshold_apr",
-        f"{s.exit_threshold_apr} must be below enter_threshold_apr {s.enter_threshold_apr}: "
-        "otherwise a carry is left on the tick after it is entered",
-    )
-    must(
-        s.target_usd_notional <= r.per_symbol_notional_cap,
-        "strategy.target_usd_notional",
-        f"{s.target_usd_notional} is above risk.per_symbol_notional_cap "
-        f"{r.per_symbol_notional_cap}: "
-        "the target could never be reached",
-    )
-    must(
-        r.per_symbol_notional_cap <= r.portfolio_notional_cap,
-        "risk.per_symbol_notional_cap",
-        f"{r.per_symbol_notional_cap} is above portfolio_notional_cap {r.portfolio_notional_cap}: "
-        "one market could never reach its cap",
-    )
-    must(
-        s.min_exposure_usd <= s.target_usd_notional,
-        "strategy.min_exposure_usd",
-        f"{s.min_exposure_usd} is above target_usd_notional {s.target_usd_notional}: "
-        "every carry would be dust",
-    )
-    must(
-        s.min_exposure_usd <= r.slice_usd,
-        "risk.slice_usd",
-        f"{r.slice_usd} is below strategy.min_exposure_usd {s.min_exposure_usd}: "
-        "no slice could be traded",
-    )
-    must(
-        s.delta_band_usd is None or s.delta_band_usd <= s.target_usd_notional,
-        "strategy.delta_band_usd",
-        f"{s.delta_band_usd} is above target_usd_notional {s.target_usd_notional}: "
-        "the hedge would never be kept",
-    )
-    must(
-        e.hedge_repair_stage_ms <= e.hedge_repair_timeout_ms,
-        "execution.hedge_repair_stage_ms",
-        f"{e.hedge_repair_stage_ms} is above hedge_repair_timeout_ms {e.hedge_repair_timeout_ms}: "
-        "repair would be given up before it widens",
-    )
-    must(
-        e.perp_cross,
-        "execution.perp_cross",
-        "false (isolated margin) is refused for now: its liquidation distance is not modelled",
-    )
-    must(
-        r.skew_ms_warn <= r.skew_ms_max,
-        "risk.skew_ms_warn",
-        f"{r.skew_ms_warn} is above skew_ms_max {r.skew_ms_max}: entries stop before the alert",
-    )
-    must(
-        len(policy.coins) == len(dict.fromkeys(policy.coins)),
-        "markets",
-        f"{', '.join(policy.coins)}: a coin is named twice; give it once, with its reserve_sz",
-    )
-    return tuple(found)

@@ -354,12 +354,29 @@ def offer(state: State, carry: Carry) -> Offer:
     if not sz or carry.forecast is None or state.account.fees is None:
         return Offer(sz=sz, notional=notional)
     fees = economics.fees_in_force(policy.fees, state.account.fees)
-    costs = economics.cost(fees, spot, perp, sz)
+    costs = economics.cost(fees, spot, perp, sz, economics.resting_share(policy.execution))
     if costs is None:
         return Offer(sz=sz, notional=notional)
     hours, horizon = state.capabilities.interval_h, policy.strategy.horizon_h
     expected = economics.expected_net(carry.forecast.rate, horizon, hours, costs)
     return Offer(sz=sz, notional=notional, expected=expected)
+
+
+# Gates about sending another order: they do not concern one that was sent.
+PATIENT = ("unknown_intents", "orders_last_minute", "budget_actions")
+
+
+def may_rest(state: State, failing: tuple[str, ...]) -> bool:
+    """Whether an entry order that rests may stay while these gates fail.
+
+    An order elsewhere whose outcome is unknown sends it away; one that is closed, and only being
+    counted, does not. In a post-only window nothing that fills could be hedged by taking.
+    """
+    if state.now_ms < state.post_only_until_ms:
+        return False
+    if any(i.unknown and not i.closed for i in state.intents.values()):
+        return False
+    return all(name in PATIENT for name in failing)
 
 
 @attrs.frozen(kw_only=True)

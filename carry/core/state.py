@@ -144,7 +144,7 @@ class Intent:
     ref_px: mid of its leg when it was decided, against which slippage is measured. booked_sz: sum
     of its booked fills; filled_sz: the most that any source said it filled. at_ms: venue time
     decided. lead: it opens or closes the spot leg (counted against the order rate, never sent while
-    stopping).
+    stopping). maker: it rests by style, so that its withdrawal is no miss.
     """
 
     no: int
@@ -167,10 +167,16 @@ class Intent:
     oid: str | None = None
     booked_sz: Decimal = ZERO
     filled_sz: Decimal = ZERO
+    maker: bool = attrs.field(default=False, metadata={"since": 2})
 
     @property
     def unknown(self) -> bool:
         return isinstance(self.status, Unknown)
+
+    @property
+    def closed(self) -> bool:
+        """Nothing more of it can land; how much of it did may still be asked."""
+        return isinstance(self.status, Unknown) and self.status.closed_at_ms is not None
 
     @property
     def left_sz(self) -> Decimal:
@@ -260,7 +266,8 @@ class Carry:
     that leg before. misses: orders in a row that did not fill, by leg: the rung of the ladder.
     known: legs that were read at least once, so that what came before the journal is told from what
     changed after. failures: entries in a row that came to nothing. foreign_was: what `foreign_perp`
-    was before, as far back as payments may still be booked.
+    was before, as far back as payments may still be booked. resting_ms: how long the slice at work
+    has rested without a whole order filled (maker style).
     """
 
     coin: str
@@ -288,6 +295,7 @@ class Carry:
     repair: Repair | None = None
     ledger: Ledger = attrs.field(factory=Ledger)
     foreign_was: tuple[Held, ...] = attrs.field(default=(), metadata={"since": 2})
+    resting_ms: int = attrs.field(default=0, metadata={"since": 2})
 
     def owned(self, leg: Leg) -> Decimal:
         return self.spot_sz if leg is Leg.SPOT else self.perp_sz
@@ -380,7 +388,7 @@ class State:
     the floor of their kind: below it a complete read has booked everything, so that the state stays
     small. said: when an alert of a name was last raised; faulty_ms: since when a gate fails by a
     fault. dt_ms: time since the tick before, capped, for clocks that stand still while an intent is
-    unknown.
+    unknown. replaced_ms: when resting orders were repriced, in the last minute.
     """
 
     policy: Policy
@@ -407,6 +415,7 @@ class State:
     said: Mapping[str, int] = attrs.field(factory=dict)
     faulty_ms: Mapping[str, int] = attrs.field(factory=dict)
     sent_ms: tuple[int, ...] = ()
+    replaced_ms: tuple[int, ...] = attrs.field(default=(), metadata={"since": 2})
     post_only_until_ms: int = 0
     doubled: int = 0
     high_water_usd: Decimal = ZERO

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import attrs
 
-from . import conditions, ledger, planning, risk
+from . import conditions, ledger, planning, resting, risk
 from .absorb import absorb
 from .actions import Action, Alert, Note
 from .guard import check
@@ -80,6 +80,7 @@ def _market(before: State, state: State, coin: str) -> tuple[State, tuple[Action
         state = unsaid(state, f"naked_{coin}")
     found = risk.verdict(state, carry) if isinstance(carry.phase, Idle) else None
     decision = decide(state, carry, look, found)
+    carry = resting.timed(before, state, carry, look, decision)
     old, new = type(carry.phase), type(decision.phase)
     assert new in MAY_FOLLOW[old], f"{coin}: {old.__name__} may not become {new.__name__}"
     if new is not old:

@@ -256,3 +256,6 @@ class Fees:
 
     def taker(self, leg: Leg) -> Decimal:
         return self.spot_taker if leg is Leg.SPOT else self.perp_taker
+
+    def maker(self, leg: Leg) -> Decimal:
+        return self.spot_maker if leg is Leg.SPOT else self.perp_maker

@@ -24,6 +24,7 @@ RELATIONS = {
     "strategy.min_exposure_usd": "at most target_usd_notional",
     "strategy.delta_band_usd": "at most target_usd_notional",
     "execution.hedge_repair_stage_ms": "at most hedge_repair_timeout_ms",
+    "execution.maker_timeout_ms": "below entry_timeout_ms in maker style",
     "execution.perp_cross": "must be true",
     "risk.per_symbol_notional_cap": "at most portfolio_notional_cap",
     "risk.slice_usd": "at least strategy.min_exposure_usd",

@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 import attrs
 
 from carry.base.secrets import KINDS
-from carry.core.policy import SECTIONS, Knob, MarketPolicy, Policy, contradictions, knobs
+from carry.core.policy import SECTIONS, Knob, MarketPolicy, Policy, knobs
+from carry.core.relations import contradictions
 from carry.venues.hyperliquid.constants import REST_URLS, WS_URLS, Network
 
 from . import config_aster

@@ -12,9 +12,9 @@ from carry.core.policy import (
     Policy,
     Risk,
     Strategy,
-    contradictions,
     knobs,
 )
+from carry.core.relations import contradictions
 
 
 def test_the_defaults_hold() -> None:
@@ -55,6 +55,10 @@ def test_defaults_are_within_their_bounds() -> None:
             "execution.hedge_repair_stage_ms",
             Policy(execution=Execution(hedge_repair_stage_ms=5001)),
         ),
+        (
+            "execution.maker_timeout_ms",
+            Policy(execution=Execution(style="maker", maker_timeout_ms=60_000)),
+        ),
         ("execution.perp_cross", Policy(execution=Execution(perp_cross=False))),
         ("risk.skew_ms_warn", Policy(risk=Risk(skew_ms_warn=5001))),
         ("markets", Policy(markets=(MarketPolicy(base="X"), MarketPolicy(base="X")))),
@@ -74,6 +78,8 @@ def test_a_contradiction_is_named(key: str, policy: Policy) -> None:
         Policy(strategy=Strategy(min_exposure_usd=D(250))),
         Policy(strategy=Strategy(delta_band_usd=D(1000))),
         Policy(execution=Execution(hedge_repair_stage_ms=5000)),
+        Policy(execution=Execution(style="maker", maker_timeout_ms=59_999)),
+        Policy(execution=Execution(maker_timeout_ms=60_000)),
         Policy(risk=Risk(skew_ms_warn=5000)),
     ],
 )

@@ -175,7 +175,9 @@ def test_orders_that_cannot_be_withdrawn_now_are_kept_in_mind() -> None:
     go(player, 1_000, "rest spot")
     for change in (stuck, lambda state: attrs.evolve(state, venue_ms=None)):
         state = change(attrs.evolve(player.state, stopping=True))
-        assert planning.withdraw(state, carry(state)) == (state, ())
+        look = phases.view(state, state, carry(state), D(25))
+        idle = phases.Decision(phase=carry(state).phase)
+        assert planning.withdraw(state, carry(state), look, idle) == (state, ())
         order = seen.OpenOrder(
             coin="HYPE", leg=Leg.SPOT, oid="1", cloid=None, side=planning.Side.BUY, px=D(1), sz=D(1)
         )

@@ -27,7 +27,8 @@ from carry.core.actions import (
 )
 from carry.core.num import show, use_exact_context
 from carry.core.observations import Observations
-from carry.core.policy import MarketPolicy, Policy, contradictions
+from carry.core.policy import MarketPolicy, Policy
+from carry.core.relations import contradictions
 from carry.core.state import Enter, Exit, HedgeOk, Idle, State
 from carry.core.step import step
 from carry.core.types import AccountMode, Leg, Side
@@ -314,8 +315,9 @@ class _Events:
         if not 0 < sz <= working.left:
             raise Malformed(f"{self.where}: {show(sz)} of {show(working.left)} left cannot fill")
         working.left -= sz
-        resting_px = place.px if working.resting else self._touch(place)
-        return self.world.fill(place, sz, resting_px if px is None else px)
+        rested = working.rested
+        at_px = place.px if rested else self._touch(place)
+        return self.world.fill(place, sz, at_px if px is None else px, rested)
 
     def _tell(self, fill: Any) -> None:
         self.world.fills.append(fill)
@@ -324,6 +326,7 @@ class _Events:
     def _accepted(self, place: Place, filled: Decimal, resting: bool = False) -> None:
         working = self.world.orders[place.intent]
         working.resting = resting
+        working.rested = working.rested or resting
         self.outcomes.append(
             seen.Accepted(
                 intent=place.intent, oid=f"o{place.intent}", filled_sz=filled, resting=resting

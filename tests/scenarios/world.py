@@ -101,11 +101,13 @@ class Pair:
 
 @attrs.define
 class Working:
-    """An order as the venue knows it."""
+    """An order as the venue knows it. `rested`: it was in the book, so that its fills are a
+    maker's, whoever tells of them when."""
 
     place: Place
     left: Decimal
     resting: bool = False
+    rested: bool = False
 
 
 @attrs.define(slots=False)
@@ -156,9 +158,9 @@ class World:
         else:
             self.usd += usd
 
-    def fill(self, place: Place, sz: Decimal, px: Decimal) -> Fill:
+    def fill(self, place: Place, sz: Decimal, px: Decimal, rested: bool) -> Fill:
         """Execute `sz` of an order at `px`; who is told of it is the caller's business."""
-        fees = FEES.taker(place.leg)
+        fees = FEES.maker(place.leg) if rested else FEES.taker(place.leg)
         in_base = place.leg is Leg.SPOT and place.side is Side.BUY
         return self.happen(
             coin=place.coin,

@@ -11,7 +11,8 @@ import pytest
 
 from carry.cli.main import main
 from carry.core.num import show
-from carry.core.policy import SECTIONS, Knob, MarketPolicy, Policy, contradictions
+from carry.core.policy import SECTIONS, Knob, MarketPolicy, Policy
+from carry.core.relations import contradictions
 from carry.shell import config_docs
 from carry.shell.config_file import (
     FILE_BYTES_MAX,
@@ -536,7 +537,13 @@ def test_every_contradiction_has_its_line_in_the_table() -> None:
         risk=attrs.evolve(
             r, per_symbol_notional_cap=D(10**5), slice_usd=D(20), skew_ms_warn=60_000
         ),
-        execution=attrs.evolve(e, hedge_repair_stage_ms=600_000, perp_cross=False),
+        execution=attrs.evolve(
+            e,
+            hedge_repair_stage_ms=600_000,
+            perp_cross=False,
+            style="maker",
+            maker_timeout_ms=600_000,
+        ),
         markets=(MarketPolicy(base="BTC"), MarketPolicy(base="BTC")),
     )
     named = {key for key, _ in contradictions(broken)} - {"markets"}

@@ -1,0 +1,92 @@
+"""Relations between the tunables: which policies contradict themselves, and what would come of it.
+
+Each is (holds, the key it names, a sentence with values, bound and consequence).
+"""
+
+from collections.abc import Iterator
+
+from .policy import Policy
+
+Relation = tuple[bool, str, str]
+
+
+def contradictions(policy: Policy) -> tuple[tuple[str, str], ...]:
+    """Relations that do not hold, as (key, sentence)."""
+    relations = (*_sizes(policy), *_orders(policy), *_clocks(policy))
+    return tuple((key, sentence) for holds, key, sentence in relations if not holds)
+
+
+def _sizes(policy: Policy) -> Iterator[Relation]:
+    s, r = policy.strategy, policy.risk
+    yield (
+        s.exit_threshold_apr < s.enter_threshold_apr,
+        "strategy.exit_threshold_apr",
+        f"{s.exit_threshold_apr} must be below enter_threshold_apr {s.enter_threshold_apr}: "
+        "otherwise a carry is left on the tick after it is entered",
+    )
+    yield (
+        s.target_usd_notional <= r.per_symbol_notional_cap,
+        "strategy.target_usd_notional",
+        f"{s.target_usd_notional} is above risk.per_symbol_notional_cap "
+        f"{r.per_symbol_notional_cap}: "
+        "the target could never be reached",
+    )
+    yield (
+        r.per_symbol_notional_cap <= r.portfolio_notional_cap,
+        "risk.per_symbol_notional_cap",
+        f"{r.per_symbol_notional_cap} is above portfolio_notional_cap {r.portfolio_notional_cap}: "
+        "one market could never reach its cap",
+    )
+    yield (
+        s.min_exposure_usd <= s.target_usd_notional,
+        "strategy.min_exposure_usd",
+        f"{s.min_exposure_usd} is above target_usd_notional {s.target_usd_notional}: "
+        "every carry would be dust",
+    )
+    yield (
+        s.min_exposure_usd <= r.slice_usd,
+        "risk.slice_usd",
+        f"{r.slice_usd} is below strategy.min_exposure_usd {s.min_exposure_usd}: "
+        "no slice could be traded",
+    )
+    yield (
+        s.delta_band_usd is None or s.delta_band_usd <= s.target_usd_notional,
+        "strategy.delta_band_usd",
+        f"{s.delta_band_usd} is above target_usd_notional {s.target_usd_notional}: "
+        "the hedge would never be kept",
+    )
+
+
+def _orders(policy: Policy) -> Iterator[Relation]:
+    e = policy.execution
+    yield (
+        e.hedge_repair_stage_ms <= e.hedge_repair_timeout_ms,
+        "execution.hedge_repair_stage_ms",
+        f"{e.hedge_repair_stage_ms} is above hedge_repair_timeout_ms {e.hedge_repair_timeout_ms}: "
+        "repair would be given up before it widens",
+    )
+    yield (
+        not e.rests or e.maker_timeout_ms < e.entry_timeout_ms,
+        "execution.maker_timeout_ms",
+        f"{e.maker_timeout_ms} must be below entry_timeout_ms {e.entry_timeout_ms}: "
+        "otherwise an entry that rests is given up before it takes",
+    )
+    yield (
+        e.perp_cross,
+        "execution.perp_cross",
+        "false (isolated margin) is refused for now: its liquidation distance is not modelled",
+    )
+
+
+def _clocks(policy: Policy) -> Iterator[Relation]:
+    r = policy.risk
+    yield (
+        r.skew_ms_warn <= r.skew_ms_max,
+        "risk.skew_ms_warn",
+        f"{r.skew_ms_warn} is above skew_ms_max {r.skew_ms_max}: entries stop before the alert",
+    )
+    yield (
+        len(policy.coins) == len(dict.fromkeys(policy.coins)),
+        "markets",
+        f"{', '.join(policy.coins)}: a coin is named twice; give it once, with its reserve_sz",
+    )
