@@ -9,20 +9,43 @@ from .text import ZERO
 
 SPLIT = "split"
 UNIFIED = "unified"
+PORTFOLIO = "portfolio"
 RECORDS_KEPT = 2_000
 FILLS_KEPT = 10_000
 NONCES_KEPT = 100
 
 
+class Trigger:
+    """When an order wakes: the mark at or beyond `px` (book units), from below if `above`.
+
+    tpsl: "tp" or "sl". whole: it closes the whole position, whatever that is by then.
+    siblings: oids that are cancelled when this one fires (take profit and stop of one entry).
+    """
+
+    __slots__ = ("above", "is_market", "px", "siblings", "tpsl", "whole")
+
+    def __init__(
+        self, px: int, tpsl: str, *, is_market: bool, above: bool, whole: bool = False
+    ) -> None:
+        self.px = px
+        self.tpsl = tpsl
+        self.is_market = is_market
+        self.above = above
+        self.whole = whole
+        self.siblings: list[int] = []
+
+
 class Order:
-    """A limit order. `sz` is what still rests, `orig_sz` what was asked, in the asset's units.
+    """An order. `sz` is what still rests, `orig_sz` what was asked, in the asset's units.
 
     ahead: size of the maker's queue that was at this price first; it trades before this order.
+    trigger: it sleeps until the mark gets there, then it is a limit or market order.
+    builder: (address, fee in tenths of a basis point). twap_id: the TWAP it is a slice of.
     """
 
     __slots__ = (
-        "address", "ahead", "asset", "cloid", "is_buy", "oid", "orig_sz", "px", "reduce_only",
-        "status", "status_ms", "sz", "tif", "time_ms",
+        "address", "ahead", "asset", "builder", "cloid", "is_buy", "oid", "orig_sz", "px",
+        "reduce_only", "status", "status_ms", "sz", "tif", "time_ms", "trigger", "twap_id",
     )
 
     def __init__(
@@ -53,6 +76,9 @@ class Order:
         self.status = "open"
         self.status_ms = time_ms
         self.ahead = 0
+        self.trigger: Trigger | None = None
+        self.builder: tuple[str, int] | None = None
+        self.twap_id: int | None = None
 
 
 class Record:
@@ -68,13 +94,17 @@ class Record:
 
 
 class Position:
-    """A perp position. `cost` is signed: what was paid for `szi` (negative for a short), exact."""
+    """A perp position. `cost` is signed: what was paid for `szi` (negative for a short), exact.
 
-    __slots__ = ("cost", "funding_all", "funding_change", "funding_open", "szi")
+    posted: USDC set aside for an isolated position; 0 for a cross one.
+    """
+
+    __slots__ = ("cost", "funding_all", "funding_change", "funding_open", "posted", "szi")
 
     def __init__(self) -> None:
         self.szi = ZERO
         self.cost = ZERO
+        self.posted = ZERO
         self.funding_all = ZERO
         self.funding_open = ZERO
         self.funding_change = ZERO
@@ -104,8 +134,29 @@ class Agent:
         self.valid_until_ms = valid_until_ms
 
 
+class Rates:
+    """What an account pays in force on one UTC day, as fractions; discounts included."""
+
+    __slots__ = ("day", "perp_add", "perp_cross", "spot_add", "spot_cross")
+
+    def __init__(
+        self, day: int, perp_cross: Decimal, perp_add: Decimal, spot_cross: Decimal,
+        spot_add: Decimal,
+    ) -> None:
+        self.day = day
+        self.perp_cross = perp_cross
+        self.perp_add = perp_add
+        self.spot_cross = spot_cross
+        self.spot_add = spot_add
+
+
 class Account:
-    """One user. In a unified account the perp wallet stays 0 and USDC spot is the cash of both."""
+    """One user. Unified and portfolio: the perp wallet stays 0, USDC spot is the cash of both.
+
+    triggers: sleeping orders by oid; children: orders that wait for a parent order to fill.
+    isolated: perps whose margin setting is isolated. master: of a sub-account, its owner.
+    weighted: 14-day volume by UTC day, spot twice. staked: HYPE, for the fee discount.
+    """
 
     def __init__(self, address: str, mode: str) -> None:
         self.address = address
@@ -114,21 +165,40 @@ class Account:
         self.spot: dict[int, Balance] = {USDC_TOKEN: Balance()}
         self.positions: dict[int, Position] = {}
         self.leverage: dict[int, int] = {}
+        self.isolated: dict[int, None] = {}
         self.orders: dict[int, Order] = {}
+        self.triggers: dict[int, Order] = {}
+        self.children: dict[int, list[Order]] = {}
         self.records: OrderedDict[int, Record] = OrderedDict()
+        self.records_kept = RECORDS_KEPT
         self.fills: deque[dict[str, Any]] = deque(maxlen=FILLS_KEPT)
+        self.slices: deque[dict[str, Any]] = deque(maxlen=RECORDS_KEPT)
+        self.twaps: list[dict[str, Any]] = []
         self.fundings: list[dict[str, Any]] = []
         self.transfers: list[dict[str, Any]] = []
         self.volume = ZERO
         self.requests_used = 0
+        self.requests_reserved = 0
         self.last_action_ms = 0
+        self.day_actions: list[int] = []
         self.daily_volume: dict[str, tuple[Decimal, Decimal]] = {}
+        self.weighted: dict[int, Decimal] = {}
+        self.rates: Rates | None = None
         self.explicit_mode = False
         self.liquidated_ms = 0
+        self.cancels_fired: list[int] = [0, 0]
+        self.master = ""
+        self.name = ""
+        self.builders: dict[str, int] = {}
+        self.referrer = ""
+        self.staked = ZERO
+        self.vault_usd = ZERO
+        self.vault_ms = 0
 
     @property
     def unified(self) -> bool:
-        return self.mode == UNIFIED
+        """Whether USDC is one balance: unified accounts and portfolio margin."""
+        return self.mode != SPLIT
 
     def cash(self) -> Decimal:
         """USDC that margins perps, without unrealised PnL."""
@@ -166,11 +236,11 @@ class Account:
         order.status = status
         order.status_ms = time_ms
         # While open, the record keeps the size of its placement even after partial fills.
-        sz = order.orig_sz if status == "open" else order.sz
+        sz = order.orig_sz if status in ("open", "triggered") else order.sz
         record = Record(order, status, time_ms, sz)
         self.records[order.oid] = record
         self.records.move_to_end(order.oid)
-        while len(self.records) > RECORDS_KEPT:
+        while len(self.records) > self.records_kept:
             self.records.popitem(last=False)
         return record
 

@@ -43,13 +43,14 @@ class Asset:
     unit: book price times book size that is one USD.
     half_spread_e9: half of the quoted spread as (lowest, highest), in 1e-9 of the price.
     depth_usd: USD resting within 10 bp of the mid on one side.
+    fee_decimals: digits of a fee in the base token.
     daily_usd: USD traded in a day, for the volume fields.
     """
 
     __slots__ = (
-        "asset_id", "base", "coin", "daily_usd", "depth_usd", "half_spread_e9", "impact_usd",
-        "is_spot", "margin_table", "max_leverage", "px_decimals", "sz_decimals", "tiers",
-        "token", "unit", "wei_decimals",
+        "asset_id", "base", "coin", "daily_usd", "depth_usd", "fee_decimals", "half_spread_e9",
+        "impact_usd", "is_spot", "margin_table", "max_leverage", "px_decimals", "sz_decimals",
+        "tiers", "token", "unit", "wei_decimals",
     )
 
     def __init__(
@@ -81,6 +82,7 @@ class Asset:
         self.daily_usd = daily_usd
         self.token = token
         self.wei_decimals = wei_decimals
+        self.fee_decimals = wei_decimals
         self.tiers = tiers
         self.max_leverage = tiers[0].max_leverage if tiers else 0
         self.margin_table = margin_table
@@ -282,11 +284,20 @@ GHOST_CTX_COINS = ("@2", "@9", "@31", "@77", "@120", "@149", "@155", "@201")
 """Contexts without a pair in the universe: the venue sends hundreds, so position proves nothing."""
 
 
-def spot_meta() -> dict[str, Any]:
-    """`spotMeta`: sparse indices; `tokens` refers to token indices, not to array positions."""
+def spot_meta(*, dense: bool = True) -> dict[str, Any]:
+    """`spotMeta`: pairs have sparse indices; `tokens` of a pair are token indices.
+
+    dense: every token is listed, so that a token's position is its index, as recorded in 2025.
+    """
     coins = all_coins()
     tokens = [USDC] + [coin.token for coin in coins.values()]
     tokens += [Token(name, token, 2, 8, f"0x{token:032x}") for _, token, name in FILLER_PAIRS]
+    if dense:
+        listed = {token.index for token in tokens}
+        tokens += [
+            Token(f"T{index}", index, 2, 8, f"0x{index:032x}")
+            for index in range(max(listed)) if index not in listed
+        ]
     pairs = [
         (coin.spot.asset_id - SPOT_ASSET_BASE, coin.token.index, coin.spot.coin)
         for coin in coins.values()

@@ -9,7 +9,7 @@ import wsproto
 from wsproto import events as ws_events
 
 from .gateway import Reply
-from .streams import Session
+from .sessions import Session
 
 READ_BYTES = 65_536
 BODY_MAX = 4 * 1024 * 1024

@@ -156,7 +156,10 @@ class Funding:
         account = ex.accounts[address]
         position = account.positions[asset.asset_id]
         usdc = near(-position.szi * oracle * rate, USD6)
-        account.pay_perp(usdc)
+        if account.isolated and asset.asset_id in account.isolated:
+            position.posted += usdc
+        else:
+            account.pay_perp(usdc)
         ex.house.funding -= usdc
         position.funding_all -= usdc
         position.funding_open -= usdc
@@ -165,6 +168,11 @@ class Funding:
             "time": ex.now, "coin": asset.coin, "usdc": wire(usdc), "szi": wire(position.szi),
             "fundingRate": wire(rate), "nSamples": None,
         }
-        account.fundings.append({**row, "hash": ex.block_hash()})
-        ex.streams.funding(address, row)
+        if account.unified and ex.switches["unified_funding_row"] == "ledger":
+            moved = {"time": ex.now, "hash": ex.block_hash(), "delta": {"type": "funding", **row}}
+            account.transfers.append(moved)
+            ex.streams.ledger(address, moved)
+        else:
+            account.fundings.append({**row, "hash": ex.block_hash()})
+            ex.streams.funding(address, row)
         ex.changed = True

@@ -102,9 +102,14 @@ class Gateway:
             wait_ms = int(request["ms"]) if kind == "wait" else 0
         except (msgspec.DecodeError, KeyError, TypeError, ValueError):
             return Reply(422, b"bad lockstep request", {})
-        if kind not in ("now", "wait") or not 0 <= wait_ms <= WAIT_MS_MAX:
+        if kind not in ("now", "wait", "meters") or not 0 <= wait_ms <= WAIT_MS_MAX:
             return Reply(422, b"bad lockstep request", {})
         exchange = self.exchange
+        if kind == "meters":
+            shown = exchange.meters.shown(exchange.now)
+            if request.get("reset") is True:
+                exchange.meters.reset()
+            return Reply(200, msgspec.json.encode(shown), {TIME_HEADER: str(exchange.now)})
         start = exchange.now
         if kind == "wait":
             waking = None

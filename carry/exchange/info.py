@@ -21,7 +21,9 @@ from .matching import HOUSE
 from .noise import mix
 from .paths import HOUR_MS
 from .reads import Reads
+from .rights import Rights
 from .text import units, wire, wire_int
+from .universe import Universe
 
 if TYPE_CHECKING:
     from .model import Exchange
@@ -41,12 +43,21 @@ WEIGHT_60 = ("userRole",)
 ROWS_A_WEIGHT = {
     "recentTrades": 20, "historicalOrders": 20, "userFills": 20, "userFillsByTime": 20,
     "fundingHistory": 20, "userFunding": 20, "userNonFundingLedgerUpdates": 20,
-    "candleSnapshot": 60,
+    "twapHistory": 20, "userTwapSliceFills": 20, "userTwapSliceFillsByTime": 20,
+    "delegatorHistory": 20, "delegatorRewards": 20, "candleSnapshot": 60,
 }
 
 
 class BadRequest(Exception):
-    """A body the venue cannot deserialize: 422."""
+    """A body the venue cannot deserialize: 422, or whatever it answers instead."""
+
+    def __init__(self, status: int = 422) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+class NoSuchCoin(Exception):
+    """A read for a coin or dex that does not exist."""
 
 
 class Info(Reads):
@@ -58,17 +69,20 @@ class Info(Reads):
         super().__init__(exchange)
         self._candles = Candles(exchange.market)
         self._perp_meta = perp_meta(exchange.coins)
-        self._spot_meta = spot_meta()
+        self._spot_meta = spot_meta(dense=exchange.switches["token_rows"] == "dense")
         self._trades: dict[int, deque[dict[str, Any]]] = {}
         self._kept_levels: dict[object, tuple[int, list[list[dict[str, Any]]]]] = {}
         self._known = all_coins()
+        self.rights = Rights(exchange)
         self._static = {
             "meta": msgspec.json.encode(self._perp_meta),
             "spotMeta": msgspec.json.encode(self._spot_meta),
         }
         self._by_type: dict[str, Callable[[dict[str, Any]], Any]] = {
-            "metaAndAssetCtxs": lambda q: [self._perp_meta, self._perp_ctxs()],
-            "spotMetaAndAssetCtxs": lambda q: [self._spot_meta, self._spot_ctxs()],
+            "metaAndAssetCtxs": lambda q: self.perps(),
+            "spotMetaAndAssetCtxs": lambda q: [
+                msgspec.Raw(self._static["spotMeta"]), self.spots()
+            ],
             "allMids": lambda q: self.mids(),
             "l2Book": lambda q: self.book(self._asset(q["coin"]), q),
             "recentTrades": lambda q: self.recent_trades(self._asset(q["coin"])),
@@ -76,21 +90,25 @@ class Info(Reads):
             "fundingHistory": self._funding_history,
             "predictedFundings": lambda q: self._predicted(),
             "exchangeStatus": lambda q: {"time": self.ex.now, "specialStatuses": None},
-            "perpDexs": lambda q: [None],
-            "perpsAtOpenInterestCap": lambda q: [],
             **self.account_reads(),
+            **self.rights.handlers(),
+            **Universe(exchange, self._perp_meta, self._spot_meta).handlers(),
         }
 
     def answer(self, query: Any) -> tuple[bytes, int]:
         """(JSON, IP weight) of a query. Raises BadRequest where the venue answers 422."""
         kind = query.get("type") if isinstance(query, dict) else None
-        if isinstance(kind, str) and kind in self._static:
+        if isinstance(kind, str) and kind in self._static and not query.get("dex"):
             return self._static[kind], 20
         handler = self._by_type.get(kind) if isinstance(kind, str) else None
         if handler is None:
             raise BadRequest
         try:
+            if query.get("dex"):
+                raise NoSuchCoin(query["dex"])
             data = handler(query)
+        except NoSuchCoin as error:
+            raise BadRequest(int(self.ex.switches["bad_coin"])) from error
         except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise BadRequest from error
         assert isinstance(kind, str), kind
@@ -101,7 +119,15 @@ class Info(Reads):
         return msgspec.json.encode(data), weight
 
     def _asset(self, coin: object) -> Asset:
-        return self.ex.by_coin[str(coin)]
+        asset = self.ex.by_coin.get(str(coin))
+        if asset is None:
+            raise NoSuchCoin(coin)
+        return asset
+
+    def delist(self, asset: Asset) -> None:
+        """The row stays where it is: the position of a row is its asset id."""
+        self._perp_meta["universe"][asset.asset_id]["isDelisted"] = True
+        self._static["meta"] = msgspec.json.encode(self._perp_meta)
 
     # Prices.
 
@@ -110,12 +136,16 @@ class Info(Reads):
         mids: dict[str, str] = {}
         for coin in self._known.values():
             for asset in (coin.perp, coin.spot):
-                mids[asset.coin] = self._mid_text(asset) or wire(
+                mids[asset.coin] = self.mid_text(asset) or wire(
                     units(coin.start_px8, PATH_DECIMALS).quantize(Decimal("0.0001"))
                 )
         return mids
 
-    def _mid_text(self, asset: Asset) -> str | None:
+    def mark_text(self, asset: Asset) -> str:
+        """The mark of a perp, the mid of spot."""
+        return wire_int(self.ex.triggers.px_now(asset), asset.px_decimals)
+
+    def mid_text(self, asset: Asset) -> str | None:
         if asset.base not in self.ex.coins:
             return None
         mid = self.ex.books[asset.asset_id].touch_mid(self.ex.now)
@@ -141,11 +171,13 @@ class Info(Reads):
         figures, mantissa = query.get("nSigFigs"), query.get("mantissa") or 1
         limit = 5 if query.get("fast") is True else 20
         levels: list[list[dict[str, Any]]] = [[], []]
-        if asset.base in self.ex.coins:
+        if asset.base in self.ex.coins and asset.asset_id not in self.ex.delisted:
             levels = self._levels(asset, limit, figures, mantissa)
         data: dict[str, Any] = {"coin": asset.coin, "time": self.ex.now, "levels": levels}
         if query.get("fast") is True:
             data["fast"] = True
+        if figures is not None and all(levels):
+            data["spread"] = wire(Decimal(levels[1][0]["px"]) - Decimal(levels[0][0]["px"]))
         return data
 
     def _levels(
@@ -181,7 +213,7 @@ class Info(Reads):
 
     def perp_ctx(self, asset: Asset) -> dict[str, Any]:
         ex, now = self.ex, self.ex.now
-        if asset.base not in ex.coins:
+        if asset.base not in ex.coins or asset.asset_id in ex.delisted:
             return _dead_perp_ctx()
         book = ex.books[asset.asset_id]
         bid, ask = ex.quotes.touch(asset, now)
@@ -201,6 +233,10 @@ class Info(Reads):
             "dayBaseVlm": base,
         }
 
+    def perps(self) -> tuple[msgspec.Raw, list[dict[str, Any]]]:
+        """(meta as encoded, a context for each of its rows)."""
+        return msgspec.Raw(self._static["meta"]), self._perp_ctxs()
+
     def _perp_ctxs(self) -> list[dict[str, Any]]:
         live = {coin.perp.asset_id: coin.perp for coin in self.ex.coins.values()}
         return [
@@ -217,12 +253,12 @@ class Info(Reads):
         volume, base = self._day_volume(asset)
         return {
             "prevDayPx": wire_int(before, asset.px_decimals), "dayNtlVlm": volume,
-            "markPx": wire_int(mid_px, asset.px_decimals), "midPx": self._mid_text(asset),
+            "markPx": wire_int(mid_px, asset.px_decimals), "midPx": self.mid_text(asset),
             "circulatingSupply": "20999999.9990066476", "coin": asset.coin,
             "totalSupply": "20999999.9990158156", "dayBaseVlm": base,
         }
 
-    def _spot_ctxs(self) -> list[dict[str, Any]]:
+    def spots(self) -> list[dict[str, Any]]:
         """Not aligned with the universe: rows of pairs it does not list come in between."""
         rows: list[dict[str, Any]] = []
         ghosts = list(GHOST_CTX_COINS)

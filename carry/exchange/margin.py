@@ -40,14 +40,17 @@ def maintenance_rate(asset: Asset, notional: Decimal) -> Decimal:
 
 
 class Summary:
-    """One look at an account's perps at the given marks.
+    """One look at an account's perps at the given marks: the cross ones, isolated ones apart.
 
     value: cash + unrealised PnL. positions_im: initial margin of open positions. total_im: with
     exposure-increasing resting orders. raw: cash minus signed cost, so value = raw + sum(szi*mark).
+    alone_value: what isolated positions are worth, margin and PnL; alone_notional, alone_raw too.
+    collateral: what spot tokens add to `value` under portfolio margin.
     """
 
     __slots__ = (
-        "cash", "maintenance", "notional", "pnl", "positions_im", "raw", "total_im", "value",
+        "alone_notional", "alone_raw", "alone_value", "cash", "collateral", "maintenance",
+        "notional", "pnl", "positions_im", "raw", "total_im", "value",
     )
 
     def __init__(self, account: Account, assets: dict[int, Asset], marks: Marks) -> None:
@@ -58,6 +61,8 @@ class Summary:
         self.total_im = ZERO
         self.maintenance = ZERO
         self.raw = self.cash
+        self.alone_value = self.alone_notional = self.alone_raw = self.collateral = ZERO
+        isolated = account.isolated
         if account.unified:
             # What rests to buy spot is promised elsewhere and margins nothing.
             self.cash -= spot_hold(account, USDC_TOKEN)
@@ -72,6 +77,14 @@ class Summary:
             mark = marks(asset)
             leverage = account.leverage_of(asset)
             worst = max(abs(szi), abs(szi + buys), abs(szi - sells))
+            if isolated and asset_id in isolated:
+                # Its margin is posted already: only what rests beyond it asks for more.
+                self.total_im += (worst - abs(szi)) * mark / leverage
+                if position is not None and szi:
+                    self.alone_notional += abs(szi) * mark
+                    self.alone_raw += position.posted - position.cost
+                    self.alone_value += position.posted + szi * mark - position.cost
+                continue
             self.total_im += worst * mark / leverage
             if position is None or not szi:
                 continue
@@ -130,17 +143,21 @@ def spot_available(account: Account, token: int, summary: Summary) -> Decimal:
 
 
 def liquidation_px(
-    account: Account, asset: Asset, mark: Decimal, summary: Summary
+    account: Account, asset: Asset, mark: Decimal, summary: Summary, *, without: Decimal = ZERO
 ) -> Decimal | None:
     """Where this position is liquidated if nothing else moves; None when that is not above 0.
 
-    liq = mark - side * margin_available / |szi| / (1 - l * side), cross margin.
+    liq = mark - side * margin_available / |szi| / (1 - l * side). without: USDC not to count on.
     """
     szi = account.szi(asset.asset_id)
     if not szi:
         return None
     side = 1 if szi > 0 else -1
     rate = maintenance_rate(asset, abs(szi) * mark)
-    room = summary.value - summary.maintenance
+    room = summary.value - without - summary.maintenance
+    if asset.asset_id in account.isolated:
+        held = account.positions[asset.asset_id]
+        worth = held.posted + szi * mark - held.cost
+        room = worth - maintenance(asset, abs(szi) * mark)
     px = mark - side * room / abs(szi) / (1 - rate * side)
     return px if px > 0 else None

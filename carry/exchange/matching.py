@@ -1,59 +1,27 @@
-"""Orders against books: admission, matching by price and time, and what follows a fill.
-
-Error texts are the venue's; ` asset=N` is appended to per-order errors, as live replies do.
-"""
+"""Orders against books: matching by price and time, and what follows a fill."""
 
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from .accounts import Account, Order
+from .accounts import Account, Balance, Order
+from .admission import Ask, Refusal
 from .assets import USDC_TOKEN, Asset
 from .books import Book, Resting
-from .margin import spot_available
 from .noise import mix
 from .settle import Booked, book_perp, book_spot
-from .text import ZERO, cut, read_decimal, units, wire
+from .text import USD6, USD8, ZERO, cut, units, wire
 
 if TYPE_CHECKING:
     from .model import Exchange
 
-MIN_NOTIONAL = Decimal(10)
-REFERENCE_BAND = Decimal("0.8")
-OPEN_ORDERS_MAX = 1_000
-TIFS = ("Alo", "Ioc", "Gtc", "FrontendMarket")
+NOT_BY_USER = (
+    "marginCanceled", "reduceOnlyCanceled", "selfTradeCanceled", "liquidatedCanceled",
+    "scheduledCancel", "delistedCanceled", "siblingFilledCanceled", "openInterestCapCanceled",
+)
 HOUSE = "0x" + "f" * 40
 """The address the public tape shows for the market maker and for strangers."""
 
 _TID_BITS = (1 << 50) - 1
-
-
-class Refusal(Exception):
-    """One order is refused: the venue's text, and the status its record gets (None: no record)."""
-
-    def __init__(self, text: str, status: str | None = None) -> None:
-        super().__init__(text)
-        self.text = text
-        self.status = status
-
-
-class Collapse(Exception):
-    """Pre-validation failed: the whole batch answers with this one error."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self.text = text
-
-
-class Ask(NamedTuple):
-    """An order as asked for, in book units."""
-
-    asset: Asset
-    is_buy: bool
-    px: int
-    sz: int
-    reduce_only: bool
-    tif: str
-    cloid: str | None
 
 
 class Matching:
@@ -61,77 +29,57 @@ class Matching:
 
     def __init__(self, exchange: "Exchange") -> None:
         self.ex = exchange
+        switches = exchange.switches
+        self._filled_original = switches["filled_record_sz"] == "original"
+        self._spot_pnl_net = switches["spot_closed_pnl"] == "net"
 
-    def read(self, wire_order: dict[str, Any]) -> Ask:
-        """Checks an order's form. Raises Refusal, or Collapse for what the venue pre-validates."""
-        asset = self.ex.assets.get(wire_order["a"])
-        if asset is None:
-            raise Collapse(f"Invalid asset asset={wire_order['a']}")
-        px, sz = read_decimal(wire_order["p"]), read_decimal(wire_order["s"])
-        if px is None or px <= 0:
-            raise Refusal("Order has invalid price.")
-        if sz is None or sz < 0:
-            raise Refusal("Order has invalid size.")
-        if not sz:
-            raise Refusal("Order has zero size.")
-        limit = wire_order["t"].get("limit")
-        if limit is None:
-            raise Refusal("Invalid TP/SL price.", "badTriggerPxRejected")
-        if limit["tif"] not in TIFS:
-            raise Refusal("Order has invalid time in force.")
-        reference = self.ex.reference(asset)
-        if abs(px - reference) > reference * REFERENCE_BAND:
-            raise Collapse(
-                "Order price cannot be more than 80% away from the reference price "
-                f"asset={asset.asset_id}"
-            )
-        px_units = asset.px_units(px)
-        if px_units is None:
-            raise Refusal("Price must be divisible by tick size.", "tickRejected")
-        sz_units = asset.sz_units(sz)
-        if sz_units is None:
-            raise Refusal("Order has invalid size.")
-        reduce_only = wire_order["r"] is True
-        if reduce_only and asset.is_spot:
-            raise Refusal("Reduce-only is invalid for spot trading.")
-        tif = "Ioc" if limit["tif"] == "FrontendMarket" else limit["tif"]
-        is_buy = wire_order["b"] is True
-        return Ask(asset, is_buy, px_units, sz_units, reduce_only, tif, wire_order.get("c"))
-
-    def place(self, account: Account, ask: Ask) -> dict[str, Any]:
-        """Admits, matches and rests one order; the status item of the reply."""
-        ex = self.ex
+    def make(self, account: Account, ask: Ask, builder: tuple[str, int] | None) -> Order:
+        """The order that was asked for, with its oid, not yet anywhere."""
         order = Order(
-            oid=ex.new_oid(), address=account.address, asset=ask.asset, is_buy=ask.is_buy,
+            oid=self.ex.new_oid(), address=account.address, asset=ask.asset, is_buy=ask.is_buy,
             px=ask.px, sz=ask.sz, tif=ask.tif, reduce_only=ask.reduce_only, cloid=ask.cloid,
-            time_ms=ex.now,
+            time_ms=self.ex.now,
         )
+        order.trigger, order.builder = ask.trigger, builder
+        return order
+
+    def place(
+        self, account: Account, ask: Ask, builder: tuple[str, int] | None = None
+    ) -> dict[str, Any] | str:
+        """Puts one order where it belongs; the status item of the reply. Raises Refusal."""
+        order = self.make(account, ask, builder)
+        if ask.trigger is not None:
+            return self.ex.triggers.place(account, order, ask.trigger)
+        return self.enter(account, order)
+
+    def enter(self, account: Account, order: Order) -> dict[str, Any]:
+        """Admits, matches and rests one order. Raises Refusal."""
+        ex, asset = self.ex, order.asset
         try:
-            self._admit(account, order)
+            self.ex.admission.admit(account, order)
         except Refusal as refusal:
             if refusal.status is not None:
-                self._note(account, order, refusal.status)
+                self.note(account, order, refusal.status)
             raise
         filled, value = self._match(account, order)
         reply: dict[str, Any] = {}
         if order.sz and order.tif == "Ioc":
             if not filled:
-                self._note(account, order, "iocCancelRejected")
-                raise Refusal(
-                    "Order could not immediately match against any resting orders."
-                )
-            self._note(account, order, "canceled")
-        elif order.sz and order.status == "open":
+                self._refuse_unmatched(account, order)
+            self.note(account, order, "canceled")
+        elif order.sz and order.status in ("open", "triggered"):
+            order.status = "open"
             account.orders[order.oid] = order
-            ex.books[ask.asset.asset_id].rest(order, ex.now)
-            self._note(account, order, "open")
-            self._fit_reduce_only(account, ask.asset)
-            reply["resting"] = {"oid": order.oid}
+            ex.books[asset.asset_id].rest(order, ex.now)
+            self.note(account, order, "open")
+            self._fit_reduce_only(account, asset)
+            if not filled or ex.switches["gtc_partial_reply"] == "resting":
+                reply["resting"] = {"oid": order.oid}
         if not order.sz:
-            self._note(account, order, "filled")
+            self._done(account, order)
         if "resting" not in reply:
-            total = units(filled, ask.asset.sz_decimals)
-            step = Decimal(1).scaleb(-ask.asset.px_decimals)
+            total = units(filled, asset.sz_decimals)
+            step = Decimal(1).scaleb(-asset.px_decimals)
             reply["filled"] = {
                 "totalSz": wire(total), "avgPx": wire(cut(value / total, step)), "oid": order.oid
             }
@@ -139,74 +87,35 @@ class Matching:
             next(iter(reply.values()))["cloid"] = order.cloid
         return reply
 
-    def cancel(self, account: Account, order: Order, status: str) -> None:
-        """Takes a resting order out and says why."""
-        account.orders.pop(order.oid, None)
-        self.ex.books[order.asset.asset_id].drop(order)
-        self._note(account, order, status)
-
-    def _admit(self, account: Account, order: Order) -> None:
-        """Every rule that is checked before an order may touch the book."""
-        ex, asset = self.ex, order.asset
-        if asset.base not in ex.coins:
-            raise Refusal("Trading is halted for this asset.")
-        if order.tif != "Alo" and ex.now < ex.post_only_until_ms:
-            raise Refusal("Only post-only orders allowed immediately after a network upgrade")
-        szi = account.szi(asset.asset_id)
-        closes = not asset.is_spot and bool(szi) and (szi < 0) == order.is_buy
-        held = int(abs(szi).scaleb(asset.sz_decimals))
-        sz = order.sz
-        if order.reduce_only:
-            if not closes:
-                raise Refusal(
-                    "Reduce only order would increase position.", "reduceOnlyRejected"
-                )
-            if len(account.orders) >= OPEN_ORDERS_MAX:
-                raise Refusal("Too many open orders.", "tooManyOpenOrdersRejected")
-            order.sz = min(order.sz, held)
-        whole_close = closes and (sz == held or (order.reduce_only and sz > held))
-        book = ex.books[asset.asset_id]
-        if book.px(order.px) * book.sz(order.sz) < MIN_NOTIONAL and not whole_close:
-            text = "10 USDC" if asset.is_spot else "$10"
-            raise Refusal(
-                f"Order must have minimum value of {text}.", "minTradeNtlRejected"
+    def _refuse_unmatched(self, account: Account, order: Order) -> None:
+        if order.trigger is not None:
+            text, status = "No liquidity available for market order.", (
+                "marketOrderNoLiquidityRejected"
             )
-        if order.tif == "Alo":
-            self._admit_post_only(book, order)
-        if asset.is_spot:
-            self._admit_spot(account, order, book)
-        elif not order.reduce_only:
-            self._admit_perp(account, order)
-
-    def _admit_post_only(self, book: Book, order: Order) -> None:
-        now = self.ex.now
-        best = book.best(bids=not order.is_buy, now=now)
-        if best is None or (best.px > order.px if order.is_buy else best.px < order.px):
-            return
-        bid, ask = book.best(bids=True, now=now), book.best(bids=False, now=now)
-        shown = "@".join(wire(book.px(level.px)) if level else "none" for level in (bid, ask))
-        raise Refusal(
-            f"Post only order would have immediately matched, bbo was {shown}.",
-            "badAloPxRejected",
-        )
-
-    def _admit_spot(self, account: Account, order: Order, book: Book) -> None:
-        sz, px = book.sz(order.sz), book.px(order.px)
-        summary = self.ex.summary(account)
-        if order.is_buy:
-            enough = spot_available(account, USDC_TOKEN, summary) >= sz * px
         else:
-            enough = spot_available(account, order.asset.token, summary) >= sz
-        if not enough:
-            raise Refusal("Insufficient spot balance", "insufficientSpotBalanceRejected")
+            text = "Order could not immediately match against any resting orders."
+            status = "iocCancelRejected"
+        self.note(account, order, status)
+        raise Refusal(text, status)
 
-    def _admit_perp(self, account: Account, order: Order) -> None:
-        before = self.ex.summary(account)
-        account.orders[order.oid] = order
-        after = self.ex.summary(account)
-        del account.orders[order.oid]
-        if after.total_im > before.total_im and after.total_im > after.value:
-            raise Refusal("Insufficient margin to place order.", "perpMarginRejected")
+    def cancel(self, account: Account, order: Order, status: str) -> None:
+        """Takes a resting or sleeping order out and says why."""
+        if order.trigger is None or not self.ex.triggers.forget(account, order):
+            account.orders.pop(order.oid, None)
+            self.ex.books[order.asset.asset_id].drop(order)
+        if account.children:
+            self.ex.triggers.parent_gone(account, order)
+        self.note(account, order, status)
+        if status in NOT_BY_USER:
+            self.ex.streams.non_user_cancel(order)
+
+    def _done(self, account: Account, order: Order) -> None:
+        """Nothing is left to fill."""
+        self.note(account, order, "filled")
+        if self._filled_original:
+            account.records[order.oid].sz = order.orig_sz
+        if account.children:
+            self.ex.triggers.parent_filled(account, order)
 
     def _match(self, account: Account, order: Order) -> tuple[int, Decimal]:
         """Takes what crosses the limit; (filled size in units, value in USDC)."""
@@ -273,7 +182,7 @@ class Matching:
             return
         maker.orders.pop(order.oid, None)
         self.ex.books[order.asset.asset_id].drop(order)
-        self._note(maker, order, "filled")
+        self._done(maker, order)
 
     def _fill(
         self, account: Account, order: Order, px: int, sz: int, *, crossed: bool, maker_oid: int,
@@ -283,26 +192,55 @@ class Matching:
         ex, asset = self.ex, order.asset
         order.sz -= sz
         px_d, sz_d = units(px, asset.px_decimals), units(sz, asset.sz_decimals)
-        rate = ex.fee_tier.rate(is_spot=asset.is_spot, crossed=crossed)
-        if liquidation is not None:
-            rate = ZERO
+        rate = ZERO
+        if liquidation is None:
+            rate = ex.fees.rate(account, is_spot=asset.is_spot, crossed=crossed)
         book = book_spot if asset.is_spot else book_perp
         booked = book(account, asset, is_buy=order.is_buy, px=px_d, sz=sz_d, rate=rate)
         ex.house.collect(booked.fee_token, booked.fee)
         value = px_d * sz_d
+        builder_fee = ZERO
+        if order.builder is not None and not (asset.is_spot and order.is_buy):
+            builder_fee = self._pay_builder(account, order, value)
+            booked.fee += builder_fee
+        if self._spot_pnl_net and asset.is_spot and not order.is_buy:
+            booked.closed_pnl -= booked.fee
         account.volume += value
+        ex.fees.add_volume(account, value, is_spot=asset.is_spot)
         ex.add_daily(account, value, crossed=crossed)
         buyer, seller = (order.oid, maker_oid) if order.is_buy else (maker_oid, order.oid)
         row = self._row(order, px_d, sz_d, booked, crossed, mix(mix(buyer) ^ seller) & _TID_BITS)
+        if builder_fee:
+            row["builderFee"] = wire(builder_fee)
+        if order.twap_id is not None:
+            ex.twaps.filled(account, row, order.twap_id, value)
         if liquidation is not None:
-            row["liquidation"] = liquidation
             row["dir"] = liquidation.pop("dir", row["dir"])
+            if liquidation:
+                row["liquidation"] = liquidation
         account.fills.append(row)
         ex.streams.fill(account.address, row)
         ex.changed = True
         if not asset.is_spot:
             self._fit_reduce_only(account, asset, taking=order)
         return row
+
+    def _pay_builder(self, account: Account, order: Order, value: Decimal) -> Decimal:
+        """The builder's fee, truncated by itself; he is paid in the quote token."""
+        assert order.builder is not None, order.oid
+        address, tenths = order.builder
+        is_spot = order.asset.is_spot
+        fee = cut(value * tenths / 100_000, USD8 if is_spot else USD6)
+        if is_spot:
+            account.spot[USDC_TOKEN].total -= fee
+        else:
+            account.pay_perp(-fee)
+        builder = self.ex.accounts.get(address)
+        if builder is None:
+            self.ex.house.collect(USDC_TOKEN, fee)
+        else:
+            builder.spot[USDC_TOKEN].total += fee
+        return fee
 
     def _row(
         self, order: Order, px: Decimal, sz: Decimal, booked: Booked, crossed: bool, tid: int
@@ -324,6 +262,8 @@ class Matching:
         self, account: Account, asset: Asset, taking: Order | None = None
     ) -> None:
         """Resting reduce-only orders never exceed the position: newest keep, oldest go first."""
+        if account.triggers:
+            self.ex.triggers.fit(account, asset)
         if not account.orders:
             return
         szi = account.szi(asset.asset_id)
@@ -340,7 +280,7 @@ class Matching:
                 self.ex.streams.order_update(order, "open")
             left -= order.sz
 
-    def _note(self, account: Account, order: Order, status: str) -> None:
+    def note(self, account: Account, order: Order, status: str) -> None:
         """The order's status, in its record and on the stream."""
         account.remember(order, status, self.ex.now)
         self.ex.streams.order_update(order, status)
@@ -433,6 +373,31 @@ class Matching:
             asset, user_buys=is_buy, px=units(px, asset.px_decimals),
             sz=units(sz, asset.sz_decimals),
         )
+
+    def convert_dust(
+        self, account: Account, asset: Asset, held: Balance, px: Decimal
+    ) -> None:
+        """The venue sells a remainder below a lot; no order record, no hash.
+
+        The fee is only what USDC's eight decimals cannot hold: rows say exactly what moved.
+        """
+        sz = held.total
+        usdc = cut(sz * px, USD8)
+        row = {
+            "coin": asset.coin, "px": wire(px), "sz": wire(sz), "side": "A",
+            "time": self.ex.now, "startPosition": wire(sz), "dir": "Spot Dust Conversion",
+            "closedPnl": wire(cut(usdc - held.entry_ntl, USD8)), "hash": "0x" + "0" * 64,
+            "oid": self.ex.new_oid(), "crossed": True, "fee": wire(sz * px - usdc), "tid": 0,
+            "feeToken": "USDC", "twapId": None,
+        }
+        held.total = held.entry_ntl = ZERO
+        account.spot[USDC_TOKEN].total += usdc
+        house = self.ex.house
+        house.tokens[asset.token] = house.tokens.get(asset.token, ZERO) + sz
+        house.cash -= usdc
+        account.fills.append(row)
+        self.ex.streams.fill(account.address, row)
+        self.ex.changed = True
 
     def liquidate_in_book(
         self, account: Account, asset: Asset, *, sz: int, row: dict[str, Any]

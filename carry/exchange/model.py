@@ -6,58 +6,50 @@ answer at the time reached. A run is a function of the seed, the market and the 
 
 import hashlib
 import re
-from collections import deque
+from collections.abc import Mapping
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 
-from .accounts import SPLIT, Account, Agent, Nonces
-from .actions import Actions
+from .accounts import PORTFOLIO, SPLIT, Account, Agent, Nonces
+from .actions import BATCHES, Actions
+from .admission import Admission
 from .answers import Malformed
-from .assets import USDC_TOKEN, Asset, all_coins
+from .assets import USDC_TOKEN, USDC_TOKEN_ID, Asset, all_coins
 from .books import Book
+from .channels import Channels
+from .fees import Fees
 from .funding import Funding
 from .info import BAD_BODY, BadRequest, Info
 from .liquidation import Liquidation
 from .margin import Summary, spot_available
 from .matching import Matching
+from .meters import Meters
+from .operations import Operations
 from .paths import HOUR_MS, Market
 from .quotes import Quotes
-from .settle import TIERS, House
-from .streams import Session, Streams
-from .text import ZERO, units, wire
+from .sessions import Session
+from .settle import House
+from .streams import Streams
+from .switches import choose
+from .text import USD6, ZERO, near, units, wire
+from .triggers import Triggers
+from .twap import Twaps
 
 STEP_MS = 3_000
 """The quotes' grid: the venue's oracle and mark move about every 3 s."""
 
 LIQUIDATION_EVERY_MS = 15_000
-IP_WEIGHT_A_MINUTE = 1_200
-MINUTE_MS = 60_000
 _ADDRESS = re.compile(r"0x[0-9a-f]{40}")
-
-
-class IpBudget:
-    """Weight spent in the last minute; the whole loopback is one address."""
-
-    def __init__(self) -> None:
-        self._spent: deque[tuple[int, int]] = deque()
-        self._total = 0
-
-    def allows(self, now: int) -> bool:
-        while self._spent and self._spent[0][0] <= now - MINUTE_MS:
-            self._total -= self._spent.popleft()[1]
-        return self._total < IP_WEIGHT_A_MINUTE
-
-    def spend(self, now: int, weight: int) -> None:
-        self._spent.append((now, weight))
-        self._total += weight
 
 
 class Exchange:
     """One venue with its market, books and users. See the module.
 
-    limits: whether budgets (address, IP) are enforced. unified_total_has_pnl: whether the USDC
-    `total` of a unified account includes unrealised PnL; sources disagree, the default is no.
+    limits: whether budgets (address, IP) are enforced; `meters` counts them in any case.
+    fee_tier: nobody pays more than this tier. switches: open questions answered otherwise than by
+    default (see `switches`).
     """
 
     def __init__(
@@ -69,25 +61,28 @@ class Exchange:
         limits: bool = True,
         step_ms: int = STEP_MS,
         fee_tier: int = 0,
-        unified_total_has_pnl: bool = False,
+        switches: Mapping[str, str] | None = None,
     ) -> None:
         known = all_coins()
         self.market = market
         self.seed = seed
         self.network = network
         self.limits = limits
-        self.unified_total_has_pnl = unified_total_has_pnl
-        self.fee_tier = TIERS[fee_tier]
+        self.switches = choose(switches or {})
         self.now = market.start_ms
         self.coins = {name: known[name] for name in market.coins}
         every = [asset for coin in known.values() for asset in (coin.perp, coin.spot)]
         self.assets: dict[int, Asset] = {asset.asset_id: asset for asset in every}
         self.by_coin: dict[str, Asset] = {asset.coin: asset for asset in every}
         self.token_names = {USDC_TOKEN: "USDC"}
+        self.token_ids = {USDC_TOKEN: USDC_TOKEN_ID}
         self.wei_decimals = {USDC_TOKEN: 8}
         for coin in known.values():
             self.token_names[coin.token.index] = coin.token.name
+            self.token_ids[coin.token.index] = coin.token.token_id
             self.wei_decimals[coin.token.index] = coin.token.wei_decimals
+            if self.switches["base_fee_decimals"] == "8":
+                coin.spot.fee_decimals = 8
         self.quotes = Quotes(market, self.coins, seed, step_ms)
         self.books = {
             asset.asset_id: Book(asset, self.quotes)
@@ -104,11 +99,21 @@ class Exchange:
         self.last_oid = 40_000_000_000
         self.blocks = 0
         self.changed = False
-        self.budget = IpBudget()
+        self.meters = Meters()
+        self.removals: dict[str, int] = {}
+        self.delisted: dict[int, None] = {}
+        self.oi_capped: dict[str, None] = {}
+        self.margin_modes: dict[str, str] = {}
+        self.fees = Fees(self, fee_tier)
         self.funding = Funding(self)
         self.info = Info(self)
+        self.channels = Channels(self)
         self.streams = Streams(self)
+        self.admission = Admission(self)
         self.matching = Matching(self)
+        self.triggers = Triggers(self)
+        self.twaps = Twaps(self)
+        self.operations = Operations(self)
         self.liquidation = Liquidation(self)
         self.actions = Actions(self)
         self.paid_hour = self.now // HOUR_MS
@@ -121,14 +126,21 @@ class Exchange:
         self.now = now_ms
         self.paid_hour = now_ms // HOUR_MS
 
-    def open_account(self, address: str, *, mode: str = SPLIT, usdc: Decimal = ZERO) -> Account:
-        """A funded user: split puts half into each wallet, unified everything into one."""
+    def open_account(
+        self, address: str, *, mode: str = SPLIT, usdc: Decimal = ZERO,
+        wallet: str | None = None,
+    ) -> Account:
+        """A funded user: split puts half into each wallet or all into `wallet`, unified has one."""
         address = address.lower()
         assert self.is_address(address), address
         account = self.accounts.get(address)
         if account is None:
-            account = self.accounts[address] = Account(address, mode)
-        perp = ZERO if account.unified else (usdc / 2).quantize(Decimal("0.000001"))
+            account = self.new_account(address, mode)
+        perp = (usdc / 2).quantize(Decimal("0.000001"))
+        if account.unified or wallet == "spot":
+            perp = ZERO
+        elif wallet == "perp":
+            perp = usdc
         account.perp_cash += perp
         account.spot[USDC_TOKEN].total += usdc - perp
         self.house.pay_in(USDC_TOKEN, usdc)
@@ -153,7 +165,9 @@ class Exchange:
         self.house.pay_in(token, amount)
         self.changed = True
 
-    def force_adl(self, address: str, coin: str, fraction: Decimal, px: Decimal) -> Decimal:
+    def force_adl(
+        self, address: str, coin: str, fraction: Decimal, px: Decimal
+    ) -> Decimal:
         """Auto-deleverages `fraction` of a user's position at `px`; returns the size closed."""
         size = self.liquidation.adl(
             self.accounts[address.lower()], self.coins[coin].perp, fraction, px
@@ -175,14 +189,14 @@ class Exchange:
         }
         sizes = dict(self.house.szi)
         for account in self.accounts.values():
-            usdc += account.perp_cash
+            usdc += account.perp_cash + account.vault_usd
             for token, balance in account.spot.items():
                 if token == USDC_TOKEN:
                     usdc += balance.total
                 else:
                     tokens[token] += balance.total
             for asset_id, position in account.positions.items():
-                usdc -= position.cost
+                usdc += position.posted - position.cost
                 sizes[asset_id] = sizes.get(asset_id, ZERO) + position.szi
         wrong = {"USDC": usdc - self.house.paid_in.get(USDC_TOKEN, ZERO)}
         for token, total in tokens.items():
@@ -197,8 +211,8 @@ class Exchange:
         """One POST at the time reached; everything it caused is queued to sessions on return."""
         if path not in ("/info", "/exchange"):
             return 404, b""
-        if self.limits and not self.budget.allows(self.now):
-            return 429, b"null"
+        if self.limits and not self.meters.allows(self.now):
+            return 429, b"null" if self.switches["body_of_429"] == "null" else b""
         try:
             decoded = msgspec.json.decode(body)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
@@ -206,9 +220,9 @@ class Exchange:
         if path == "/info":
             try:
                 answer, weight = self.info.answer(decoded)
-            except BadRequest:
-                return 422, BAD_BODY
-            self.budget.spend(self.now, weight)
+            except BadRequest as bad:
+                return (422, BAD_BODY) if bad.status == 422 else (bad.status, b"null")
+            self.meters.ip.spend(self.now, weight, decoded["type"])
             return 200, answer
         self.blocks += 1
         try:
@@ -217,7 +231,8 @@ class Exchange:
             return 422, BAD_BODY
         finally:
             self.streams.flush()
-        self.budget.spend(self.now, 1 + _batch(decoded) // 40)
+        kind = decoded["action"]["type"]
+        self.meters.ip.spend(self.now, 1 + _batch(decoded["action"]) // 40, kind)
         return 200, msgspec.json.encode(reply)
 
     def connect(self, name: str = "") -> Session:
@@ -254,6 +269,8 @@ class Exchange:
             due = spoken
         if self.scheduled:
             due = min(due, *self.scheduled.values())
+        if self.twaps.running:
+            due = min(due, self.twaps.next_ms())
         step = self.quotes.step_ms
         if self._watched():
             due = min(due, self.now - self.now % step + step)
@@ -268,6 +285,8 @@ class Exchange:
         for book in self.books.values():
             if book.orders[True] or book.orders[False]:
                 watched[book.asset.base] = None
+        for asset_id in self.triggers.waiting:
+            watched[self.assets[asset_id].base] = None
         for account in self.accounts.values():
             for asset_id, position in account.positions.items():
                 if position.szi:
@@ -281,6 +300,8 @@ class Exchange:
         if now >= self.funding.next_stamp(self.paid_hour + 1):
             self.paid_hour += 1
             self.funding.pay(self.paid_hour)
+            if self.paid_hour % 24 == 0:
+                self.operations.sweep_dust()
         if now % self.quotes.step_ms == 0:
             for name in self._watched_coins():
                 coin = self.coins[name]
@@ -293,9 +314,9 @@ class Exchange:
         for address, due in list(self.scheduled.items()):
             if due <= now:
                 del self.scheduled[address]
-                account = self.accounts[address]
-                for order in list(account.orders.values()):
-                    self.matching.cancel(account, order, "scheduledCancel")
+                self.actions.trading.fire(self.accounts[address])
+        if self.twaps.running:
+            self.twaps.run()
         self.streams.on_time()
         self.streams.flush()
 
@@ -304,6 +325,8 @@ class Exchange:
         self.streams.touch(asset)
         if book.orders[True] or book.orders[False]:
             self.matching.on_step(book)
+        if asset.asset_id in self.triggers.waiting:
+            self.triggers.check(asset)
         if self.streams.hears_trades(asset):
             row = self.info.strangers_trade(asset, self.now)
             if row is not None:
@@ -328,7 +351,11 @@ class Exchange:
         return units(px, asset.px_decimals)
 
     def summary(self, account: Account) -> Summary:
-        return Summary(account, self.assets, self.mark)
+        summary = Summary(account, self.assets, self.mark)
+        if account.mode == PORTFOLIO:
+            summary.collateral = self.collateral(account)
+            summary.value += summary.collateral
+        return summary
 
     def spot_free(self, account: Account, token: int) -> Decimal:
         return spot_available(account, token, self.summary(account))
@@ -337,19 +364,55 @@ class Exchange:
         """Everything the account owns in USDC, spot at its mid."""
         summary = self.summary(account)
         value = account.perp_cash + account.spot[USDC_TOKEN].total + summary.pnl
+        value += summary.alone_value + account.vault_usd
         for coin in self.coins.values():
             held = account.spot.get(coin.token.index)
             if held is not None and held.total:
-                px = self.quotes.on_tick(coin.spot, self.quotes.mid8(coin.spot, self.now))
-                value += held.total * units(px, coin.spot.px_decimals)
+                value += held.total * self.token_px(coin.token.index)
         return value
+
+    def token_px(self, token: int) -> Decimal:
+        """Mid of a token in USDC; 0 for one nobody trades here."""
+        if token == USDC_TOKEN:
+            return Decimal(1)
+        for coin in self.coins.values():
+            if coin.token.index == token:
+                px = self.quotes.on_tick(coin.spot, self.quotes.mid8(coin.spot, self.now))
+                return units(px, coin.spot.px_decimals)
+        return ZERO
+
+    def sub_accounts(self, account: Account) -> list[Account]:
+        return [a for a in self.accounts.values() if a.master == account.address]
 
     def account_for(self, address: str) -> Account:
         """The account of that address, opened empty if it is new."""
         account = self.accounts.get(address)
         if account is None:
-            account = self.accounts[address] = Account(address, SPLIT)
+            account = self.new_account(address, self.switches["new_account_mode"])
         return account
+
+    def new_account(self, address: str, mode: str) -> Account:
+        """Opens an empty account."""
+        account = self.accounts[address] = Account(address, mode)
+        account.records_kept = int(self.switches["records_kept"])
+        kept = int(self.switches["fills_kept"])
+        if kept != account.fills.maxlen:
+            account.fills = type(account.fills)(account.fills, maxlen=kept)
+        return account
+
+    def collateral(self, account: Account) -> Decimal:
+        """What a portfolio account's tokens are good for: balance x price x loan to value."""
+        ltv = self.loan_to_value()
+        total = ZERO
+        for token, balance in account.spot.items():
+            share = ltv.get(self.token_names[token])
+            if share is not None and balance.total > 0:
+                total += balance.total * self.token_px(token) * share
+        return near(total, USD6)
+
+    def loan_to_value(self) -> dict[str, Decimal]:
+        """By token name, what portfolio margin lends on."""
+        return {"HYPE": Decimal(self.switches["hype_ltv"]), "UBTC": Decimal("0.5")}
 
     def add_daily(self, account: Account, value: Decimal, *, crossed: bool) -> None:
         """Books volume to the UTC day, as (taken, made)."""
@@ -371,14 +434,10 @@ class Exchange:
         return _ADDRESS.fullmatch(text) is not None
 
 
-def _batch(body: object) -> int:
-    action = body.get("action") if isinstance(body, dict) else None
-    if not isinstance(action, dict):
-        return 1
-    for key in ("orders", "cancels", "modifies"):
-        if isinstance(action.get(key), list):
-            return len(action[key])
-    return 1
+def _batch(action: dict[str, Any]) -> int:
+    """How many orders or cancels an action carries."""
+    items = action.get(BATCHES.get(str(action.get("type")), ""))
+    return len(items) if isinstance(items, list) else 1
 
 
 def _utc_date(time_ms: int) -> str:

@@ -19,6 +19,7 @@ from .model import STEP_MS, Exchange
 from .paths import HOUR_MS, MINUTE_MS, Market
 from .recorded import BadRecording, RecordedMarket, parse_date
 from .state import BadState, load, save
+from .switches import SWITCHES, BadSwitch, choose
 
 DEFAULT_COINS = ("HYPE", "BTC", "ETH", "SOL")
 LOCKSTEP_EPOCH_MS = 1_767_607_200_000
@@ -38,7 +39,7 @@ class Options(NamedTuple):
     speed: float
     seed: int
     market: str
-    funds: tuple[tuple[str, Decimal], ...]
+    funds: tuple[tuple[str, Decimal, str | None], ...]
     agents: tuple[tuple[str, str], ...]
     mode: str
     state: Path | None
@@ -49,6 +50,8 @@ class Options(NamedTuple):
     lose_replies: float
     limits: bool
     step_ms: int
+    switches: dict[str, str]
+    volumes: tuple[tuple[str, Decimal], ...]
 
 
 class _Parser(argparse.ArgumentParser):
@@ -66,8 +69,14 @@ def parse(argv: list[str]) -> Options:
                    help="lockstep: exchange seconds a second; 0 is as fast as possible")
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--market", default="seeded", help="`seeded`, or a folder of recordings")
-    p.add_argument("--fund", action="append", default=[], metavar="ADDR=USDC",
-                   help="an account with play money (repeatable)")
+    p.add_argument("--fund", action="append", default=[], metavar="ADDR=USDC[@WALLET]",
+                   help="an account with play money, half in each wallet or all in `spot` or "
+                        "`perp` (repeatable)")
+    p.add_argument("--volume", action="append", default=[], metavar="ADDR=USDC",
+                   help="volume the account has traded before (repeatable)")
+    p.add_argument("--switch", action="append", default=[], metavar="NAME=VALUE",
+                   help="answer an open question of the venue otherwise (repeatable): "
+                        + ", ".join(f"{s.name} ({'|'.join(s.values)})" for s in SWITCHES))
     p.add_argument("--agent", action="append", default=[], metavar="A=ADDR",
                    help="agent A may act for ADDR (repeatable)")
     p.add_argument("--mode", choices=(SPLIT, UNIFIED), default=SPLIT,
@@ -101,7 +110,8 @@ def parse(argv: list[str]) -> Options:
         agents=tuple(_agent(text) for text in a.agent),
         mode=a.mode, state=a.state, coins=_coins(a.coins), since=a.since, until=a.until,
         lose_requests=a.lose_requests, lose_replies=a.lose_replies, limits=a.limits,
-        step_ms=a.step_ms,
+        step_ms=a.step_ms, switches=_switches(a.switch),
+        volumes=tuple(_money(text, "--volume") for text in a.volume),
     )
 
 
@@ -122,7 +132,8 @@ def build(options: Options) -> tuple[Gateway, Callable[[], None]]:
         )
     market = _market(options, lockstep, None if kept is None else kept.market_start_ms)
     exchange = Exchange(
-        market, seed=options.seed, limits=options.limits, step_ms=options.step_ms
+        market, seed=options.seed, limits=options.limits, step_ms=options.step_ms,
+        switches=options.switches,
     )
     if market.prints_funding or not lockstep:
         exchange.set_start(market.start_ms)
@@ -144,10 +155,15 @@ def build(options: Options) -> tuple[Gateway, Callable[[], None]]:
             kept.restore(gateway)
         except BadState as error:
             raise Usage(f"{options.state}: {error}") from error
-    for address, usdc in options.funds:
+    fresh = [fund for fund in options.funds if fund[0] not in exchange.accounts]
+    for address, usdc, wallet in fresh:
         # A restored account keeps its money: funding is for the first start.
+        exchange.open_account(address, mode=options.mode, usdc=usdc, wallet=wallet)
+    for address, usdc in options.volumes:
         if address not in exchange.accounts:
-            exchange.open_account(address, mode=options.mode, usdc=usdc)
+            raise Usage(f"--volume {address}={usdc}: {address} has no account; add --fund")
+        if any(address == fund[0] for fund in fresh):
+            exchange.operations.give_volume(address, usdc)
     for agent, master in options.agents:
         if master not in exchange.accounts:
             raise Usage(f"--agent {agent}={master}: {master} has no account; add --fund")
@@ -180,15 +196,30 @@ def _market(options: Options, lockstep: bool, start_ms: int | None) -> Market:
     return market
 
 
-def _fund(text: str) -> tuple[str, Decimal]:
+def _fund(text: str) -> tuple[str, Decimal, str | None]:
+    amount, _, wallet = text.partition("@")
+    address, usdc = _money(amount, "--fund")
+    if wallet not in ("", "spot", "perp"):
+        raise Usage(f"--fund {text}: there is no wallet {wallet}; spot or perp")
+    return address, usdc, wallet or None
+
+
+def _money(text: str, option: str) -> tuple[str, Decimal]:
     address, _, amount = text.partition("=")
     try:
         usdc = Decimal(amount)
     except InvalidOperation:
         usdc = Decimal(-1)
     if not _ADDRESS.fullmatch(address) or not usdc.is_finite() or usdc < 0:
-        raise Usage(f"--fund {text}: expected 0x<40 hex>=<USDC>")
+        raise Usage(f"{option} {text}: expected 0x<40 hex>=<USDC>")
     return address.lower(), usdc
+
+
+def _switches(texts: list[str]) -> dict[str, str]:
+    try:
+        return choose({name: value for name, _, value in (text.partition("=") for text in texts)})
+    except BadSwitch as error:
+        raise Usage(f"--switch {error}") from error
 
 
 def _agent(text: str) -> tuple[str, str]:

@@ -7,18 +7,17 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from .accounts import Account, Order
+from .accounts import PORTFOLIO, Account, Order, Trigger
 from .assets import USDC_TOKEN, Asset
 from .margin import Summary, liquidation_px, spot_hold
-from .settle import TIERS
 from .text import USD6, ZERO, near, wire, wire_int
 
 if TYPE_CHECKING:
     from .model import Exchange
 
+DAY_MS = 86_400_000
 FILLS_PAGE = 2_000
 ROWS_PAGE = 500
-REQUESTS_FREE = 10_000
 
 
 class Reads:
@@ -29,33 +28,22 @@ class Reads:
 
     def account_reads(self) -> dict[str, Callable[[dict[str, Any]], Any]]:
         return {
-            "clearinghouseState": lambda q: self.clearinghouse_state(self._user(q)),
-            "spotClearinghouseState": lambda q: self.spot_state(self._user(q)),
+            "clearinghouseState": lambda q: self.clearinghouse_state(self.user(q)),
+            "spotClearinghouseState": lambda q: self.spot_state(self.user(q)),
             "activeAssetData": lambda q: self.active_asset_data(
-                self._user(q), self.ex.by_coin[q["coin"]]
+                self.user(q), self.ex.by_coin[q["coin"]]
             ),
-            "openOrders": lambda q: self.open_orders(self._user(q)),
-            "frontendOpenOrders": lambda q: self.frontend_orders(self._user(q)),
-            "orderStatus": lambda q: self._order_status(self._user(q), q["oid"]),
-            "historicalOrders": lambda q: self._historical(self._user(q)),
-            "userFills": lambda q: self._fills(self._user(q)),
-            "userFillsByTime": lambda q: self._fills_by_time(self._user(q), q),
-            "userFunding": lambda q: self._fundings(self._user(q), q),
-            "userNonFundingLedgerUpdates": lambda q: self._transfers(self._user(q), q),
-            "userFees": lambda q: self._fees(self._user(q)),
-            "userRateLimit": lambda q: self._rate_limit(self._user(q)),
-            "userRole": lambda q: self._role(self._user(q)),
-            "extraAgents": lambda q: self._agents(self._user(q)),
-            "userAbstraction": lambda q: self._abstraction(self._user(q)),
-            "portfolio": lambda q: self._portfolio(self._user(q)),
-            "subAccounts": lambda q: None,
-            "referral": lambda q: self._referral(),
-            "maxBuilderFee": lambda q: 0,
-            "userTwapSliceFills": lambda q: [],
-            "userDexAbstraction": lambda q: False,
+            "openOrders": lambda q: self.open_orders(self.user(q)),
+            "frontendOpenOrders": lambda q: self.frontend_orders(self.user(q)),
+            "orderStatus": lambda q: self._order_status(self.user(q), q["oid"]),
+            "historicalOrders": lambda q: self._historical(self.user(q)),
+            "userFills": lambda q: self._fills(self.user(q), q),
+            "userFillsByTime": lambda q: self._fills_by_time(self.user(q), q),
+            "userFunding": lambda q: self._fundings(self.user(q), q),
+            "userNonFundingLedgerUpdates": lambda q: self._transfers(self.user(q), q),
         }
 
-    def _user(self, query: dict[str, Any]) -> str:
+    def user(self, query: dict[str, Any]) -> str:
         user: str = query["user"].lower()
         if not self.ex.is_address(user):
             raise ValueError(user)
@@ -80,11 +68,19 @@ class Reads:
                 for asset_id, position in sorted(account.positions.items())
                 if position.szi
             ]
-        margins = {
+        cross = {
             "accountValue": wire(summary.value), "totalNtlPos": wire(summary.notional),
             "totalRawUsd": wire(summary.raw),
             "totalMarginUsed": wire(near(summary.positions_im, USD6)),
         }
+        margins = cross
+        if summary.alone_notional:
+            margins = {
+                "accountValue": wire(summary.value + summary.alone_value),
+                "totalNtlPos": wire(summary.notional + summary.alone_notional),
+                "totalRawUsd": wire(summary.raw + summary.alone_raw),
+                "totalMarginUsed": wire(near(summary.positions_im + summary.alone_value, USD6)),
+            }
         withdrawable = summary.withdrawable
         if account is not None and account.unified:
             used = near(summary.positions_im, USD6)
@@ -93,9 +89,10 @@ class Reads:
                 ZERO,
             )
             margins |= {"accountValue": wire(used), "totalRawUsd": wire(used - signed)}
+            cross = margins
             withdrawable = ZERO
         return {
-            "marginSummary": margins, "crossMarginSummary": dict(margins),
+            "marginSummary": margins, "crossMarginSummary": dict(cross),
             "crossMaintenanceMarginUsed": wire(near(summary.maintenance, USD6)),
             "withdrawable": wire(withdrawable), "assetPositions": positions,
             "time": self.ex.now,
@@ -110,12 +107,21 @@ class Reads:
         pnl = szi * mark - position.cost
         leverage = account.leverage_of(asset)
         entry = near(position.cost / szi, Decimal(1).scaleb(-asset.px_decimals))
-        liquidation = liquidation_px(account, asset, mark, summary)
+        without = ZERO
+        if account.unified and self.ex.switches["unified_liquidation_px"] == "perps_only":
+            without = max(ZERO, summary.cash - summary.positions_im)
+        liquidation = liquidation_px(account, asset, mark, summary, without=without)
         used = notional / leverage
+        shown: dict[str, Any] = {"type": "cross", "value": leverage}
+        if asset_id in account.isolated:
+            used = position.posted + pnl
+            raw = position.posted - position.cost
+            shown = {"type": "isolated", "value": leverage, "rawUsd": wire(raw)}
+        sign = 1 if self.ex.switches["funding_sign"] == "paid" else -1
         initial = abs(position.cost) / leverage
         return {
             "coin": asset.coin, "szi": wire(szi),
-            "leverage": {"type": "cross", "value": leverage}, "entryPx": wire(entry),
+            "leverage": shown, "entryPx": wire(entry),
             "positionValue": wire(notional), "unrealizedPnl": wire(pnl),
             "returnOnEquity": wire(near(pnl / initial, Decimal("0.0000000001"))),
             "liquidationPx": None if liquidation is None else wire(
@@ -123,8 +129,9 @@ class Reads:
             ),
             "marginUsed": wire(near(used, USD6)), "maxLeverage": asset.max_leverage,
             "cumFunding": {
-                "allTime": wire(position.funding_all), "sinceOpen": wire(position.funding_open),
-                "sinceChange": wire(position.funding_change),
+                "allTime": wire(sign * position.funding_all),
+                "sinceOpen": wire(sign * position.funding_open),
+                "sinceChange": wire(sign * position.funding_change),
             },
         }
 
@@ -142,7 +149,7 @@ class Reads:
             total, hold = balance.total, spot_hold(account, token)
             if token == USDC_TOKEN and account.unified:
                 hold += near(summary.total_im, USD6)
-                if self.ex.unified_total_has_pnl:
+                if self.ex.switches["unified_total"] == "with_pnl":
                     total += summary.pnl
             rows.append(
                 {
@@ -150,7 +157,28 @@ class Reads:
                     "hold": wire(hold), "entryNtl": wire(balance.entry_ntl),
                 }
             )
-        return {"balances": rows}
+        state: dict[str, Any] = {"balances": rows}
+        if account.unified:
+            after = max(ZERO, summary.value - summary.collateral - summary.maintenance)
+            state["tokenToAvailableAfterMaintenance"] = [[USDC_TOKEN, wire(near(after, USD6))]]
+        if account.mode == PORTFOLIO:
+            self._add_portfolio(state, account, summary)
+        return state
+
+    def _add_portfolio(
+        self, state: dict[str, Any], account: Account, summary: Summary
+    ) -> None:
+        """What portfolio margin adds to the balances: loans, what they stand on, the ratio."""
+        ltv = self.ex.loan_to_value()
+        for row in state["balances"]:
+            total = account.spot[row["token"]].total
+            row["ltv"] = wire(ltv.get(row["coin"], ZERO))
+            row["borrowed"] = wire(max(ZERO, -total))
+            row["supplied"] = "0.0"
+        owed = max(ZERO, -account.spot[USDC_TOKEN].total) + summary.maintenance
+        worth = max(summary.collateral, USD6)
+        state["portfolioMarginEnabled"] = True
+        state["portfolioMarginRatio"] = wire(near(owed / worth, USD6))
 
     def active_asset_data(self, user: str, asset: Asset) -> dict[str, Any]:
         """The leverage setting, also when flat. Arrays are [long, short]."""
@@ -159,7 +187,12 @@ class Reads:
         account = self._account(user) or Account(user, "split")
         summary = self.ex.summary(account)
         mark = self.ex.mark(asset)
+        if not mark:
+            raise ValueError(asset.coin)
         leverage = account.leverage_of(asset)
+        setting: dict[str, Any] = {"type": "cross", "value": leverage}
+        if asset.asset_id in account.isolated:
+            setting["type"] = "isolated"
         free = max(ZERO, summary.value - summary.total_im)
         szi = account.szi(asset.asset_id)
         # Turning a position around frees its margin twice: once to close, once to open again.
@@ -167,7 +200,7 @@ class Reads:
         room = [free + (turn if szi < 0 else ZERO), free + (turn if szi > 0 else ZERO)]
         lot = Decimal(1).scaleb(-asset.sz_decimals)
         return {
-            "user": user, "coin": asset.coin, "leverage": {"type": "cross", "value": leverage},
+            "user": user, "coin": asset.coin, "leverage": setting,
             "maxTradeSzs": [wire((r * leverage / mark) // lot * lot) for r in room],
             "availableToTrade": [wire(near(r, USD6)) for r in room], "markPx": wire(mark),
         }
@@ -175,14 +208,33 @@ class Reads:
     # Orders.
 
     def open_orders(self, user: str) -> list[dict[str, Any]]:
-        account = self._account(user)
-        orders = account.orders.values() if account else ()
-        return [_plain(order, order.sz) for order in orders]
+        """Resting and sleeping orders; a sleeping one looks like a plain limit order here."""
+        return [_plain(order, order.sz) for order in self._open(user)]
 
     def frontend_orders(self, user: str) -> list[dict[str, Any]]:
+        """As above with what a trigger waits for; exits of an entry are inside it."""
         account = self._account(user)
-        orders = account.orders.values() if account else ()
-        return [_frontend(order, order.sz) for order in orders]
+        rows: list[dict[str, Any]] = []
+        for order in self._open(user):
+            row = _frontend(order, order.sz)
+            if account is not None and order.oid in account.children:
+                children = account.children[order.oid]
+                row["children"] = [_frontend(child, child.sz) for child in children]
+            rows.append(row)
+        return rows
+
+    def _open(self, user: str) -> list[Order]:
+        account = self._account(user)
+        if account is None:
+            return []
+        orders = list(account.orders.values())
+        if account.triggers:
+            orders += account.triggers.values()
+            orders.sort(key=lambda order: order.oid)
+        lag = int(self.ex.switches["replica_lag_ms"])
+        if lag:
+            orders = [order for order in orders if order.time_ms <= self.ex.now - lag]
+        return orders
 
     def _order_status(self, user: str, oid: object) -> dict[str, Any]:
         account = self._account(user)
@@ -197,7 +249,8 @@ class Reads:
                 if candidate.order.cloid == oid.lower():
                     record = candidate
                     break
-        if record is None:
+        lag = int(self.ex.switches["replica_lag_ms"])
+        if record is None or (lag and record.order.time_ms > self.ex.now - lag):
             return {"status": "unknownOid"}
         return {
             "status": "order",
@@ -208,7 +261,10 @@ class Reads:
         }
 
     def _historical(self, user: str) -> list[dict[str, Any]]:
-        account = self._account(user)
+        return self.historical(self._account(user))
+
+    def historical(self, account: Account | None) -> list[dict[str, Any]]:
+        """Newest first, as many as the venue keeps."""
         records = account.records.values() if account else ()
         return [
             {
@@ -220,20 +276,28 @@ class Reads:
 
     # History.
 
-    def _fills(self, user: str) -> list[dict[str, Any]]:
+    def _fills(self, user: str, query: dict[str, Any]) -> list[dict[str, Any]]:
+        """Newest first."""
         account = self._account(user)
-        return list(account.fills)[::-1][:FILLS_PAGE] if account else []
+        rows = list(account.fills)[::-1] if account else []
+        if query.get("aggregateByTime") is True:
+            rows = aggregated(rows[::-1])[::-1]
+        return rows[:FILLS_PAGE]
 
     def _fills_by_time(self, user: str, query: dict[str, Any]) -> list[dict[str, Any]]:
         account = self._account(user)
-        rows = _within(account.fills if account else (), query, self.ex.now)
+        rows = within(account.fills if account else (), query, self.ex.now)
+        if query.get("aggregateByTime") is True:
+            rows = aggregated(rows)
         if query.get("reversed") is True:
             rows.reverse()
         return rows[:FILLS_PAGE]
 
     def _fundings(self, user: str, query: dict[str, Any]) -> list[dict[str, Any]]:
         account = self._account(user)
-        rows = _within(account.fundings if account else (), query, self.ex.now)
+        rows = within(account.fundings if account else (), query, self.ex.now)
+        if self.ex.switches["funding_rows"] == "daily":
+            rows = _by_day(rows, self.ex.now)
         return [
             {
                 "time": row["time"], "hash": row["hash"],
@@ -247,105 +311,10 @@ class Reads:
         ]
 
     def _transfers(self, user: str, query: dict[str, Any]) -> list[dict[str, Any]]:
+        """As on the venue's own page, a missing startTime means from the beginning."""
         account = self._account(user)
-        return _within(account.transfers if account else (), query, self.ex.now)[:ROWS_PAGE]
-
-    # Rights and limits.
-
-    def _fees(self, user: str) -> dict[str, Any]:
-        tier = self.ex.fee_tier
-        account = self._account(user)
-        days = account.daily_volume if account else {}
-        base = TIERS[0]
-        return {
-            "dailyUserVlm": [
-                {
-                    "date": date, "userCross": wire(cross), "userAdd": wire(add),
-                    "exchange": "5000000000.0",
-                }
-                for date, (cross, add) in sorted(days.items())[-15:]
-            ],
-            "feeSchedule": {
-                "cross": wire(base.perp_cross), "add": wire(base.perp_add),
-                "spotCross": wire(base.spot_cross), "spotAdd": wire(base.spot_add),
-                "tiers": {
-                    "vip": [
-                        {
-                            "ntlCutoff": wire(t.cutoff), "cross": wire(t.perp_cross),
-                            "add": wire(t.perp_add), "spotCross": wire(t.spot_cross),
-                            "spotAdd": wire(t.spot_add),
-                        }
-                        for t in TIERS[1:]
-                    ],
-                    "mm": [
-                        {"makerFractionCutoff": "0.005", "add": "-0.00001"},
-                        {"makerFractionCutoff": "0.015", "add": "-0.00002"},
-                        {"makerFractionCutoff": "0.03", "add": "-0.00003"},
-                    ],
-                },
-                "referralDiscount": "0.04",
-                "stakingDiscountTiers": [{"bpsOfMaxSupply": "0.0", "discount": "0.0"}],
-            },
-            "userCrossRate": wire(tier.perp_cross), "userAddRate": wire(tier.perp_add),
-            "userSpotCrossRate": wire(tier.spot_cross), "userSpotAddRate": wire(tier.spot_add),
-            "activeReferralDiscount": "0.0", "trial": None, "feeTrialEscrow": "0.0",
-            "nextTrialAvailableTimestamp": None, "stakingLink": None,
-            "activeStakingDiscount": {"bpsOfMaxSupply": "0.0", "discount": "0.0"},
-        }
-
-    def _rate_limit(self, user: str) -> dict[str, Any]:
-        account = self._account(user)
-        volume = account.volume if account else ZERO
-        return {
-            "cumVlm": wire(volume), "nRequestsUsed": account.requests_used if account else 0,
-            "nRequestsCap": REQUESTS_FREE + int(volume), "nRequestsSurplus": 0,
-        }
-
-    def _role(self, user: str) -> dict[str, Any]:
-        if user in self.ex.accounts:
-            return {"role": "user"}
-        agent = self.ex.agents.get(user)
-        if agent is not None:
-            return {"role": "agent", "data": {"user": agent.master}}
-        return {"role": "missing"}
-
-    def _agents(self, user: str) -> list[dict[str, Any]]:
-        return [
-            {"name": agent.name, "address": agent.address, "validUntil": agent.valid_until_ms}
-            for agent in self.ex.agents.values()
-            if agent.master == user and agent.name
-        ]
-
-    def _abstraction(self, user: str) -> str:
-        account = self._account(user)
-        if account is None:
-            return "default"
-        if account.unified:
-            return "unifiedAccount"
-        return "disabled" if account.explicit_mode else "default"
-
-    def _portfolio(self, user: str) -> list[Any]:
-        account = self._account(user)
-        value = self.ex.equity(account) if account else ZERO
-        spans = ("day", "week", "month", "allTime", "perpDay", "perpWeek", "perpMonth")
-        return [
-            [
-                span,
-                {
-                    "accountValueHistory": [[self.ex.now, wire(near(value, USD6))]],
-                    "pnlHistory": [[self.ex.now, "0.0"]], "vlm": "0.0",
-                },
-            ]
-            for span in (*spans, "perpAllTime")
-        ]
-
-    def _referral(self) -> dict[str, Any]:
-        return {
-            "referredBy": None, "cumVlm": "0.0", "unclaimedRewards": "0.0",
-            "claimedRewards": "0.0", "builderRewards": "0.0",
-            "referrerState": {"stage": "needToTrade", "data": {"required": "10000.0"}},
-            "rewardHistory": [],
-        }
+        query = {"startTime": 0, **query}
+        return within(account.transfers if account else (), query, self.ex.now)[:ROWS_PAGE]
 
 
 def _plain(order: Order, sz: int) -> dict[str, Any]:
@@ -364,14 +333,64 @@ def _plain(order: Order, sz: int) -> dict[str, Any]:
 
 
 def _frontend(order: Order, sz: int) -> dict[str, Any]:
-    return {
+    row = {
         **_plain(order, sz), "triggerCondition": "N/A", "isTrigger": False, "triggerPx": "0.0",
         "children": [], "isPositionTpsl": False, "reduceOnly": order.reduce_only,
         "orderType": "Limit", "tif": order.tif, "cloid": order.cloid,
     }
+    if order.trigger is not None:
+        _add_trigger(row, order, order.trigger)
+    elif order.twap_id is not None:
+        row["orderType"] = "Twap Slice"
+    return row
 
 
-def _within(rows: Any, query: dict[str, Any], now: int) -> list[dict[str, Any]]:
+def _add_trigger(row: dict[str, Any], order: Order, trigger: Trigger) -> None:
+    px = wire_int(trigger.px, order.asset.px_decimals)
+    kind = "Take Profit" if trigger.tpsl == "tp" else "Stop"
+    row["triggerCondition"] = f"Price {'above' if trigger.above else 'below'} {px}"
+    row["isTrigger"], row["triggerPx"] = True, px
+    row["isPositionTpsl"] = trigger.whole
+    row["orderType"] = f"{kind} {'Market' if trigger.is_market else 'Limit'}"
+    row["tif"] = None
+
+
+def aggregated(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Fills of one order in one block as one: sizes, fees and PnL added, the price their mean."""
+    merged: dict[tuple[int, int, str], dict[str, Any]] = {}
+    for row in rows:
+        key = (row["time"], row["oid"], row["dir"])
+        have = merged.get(key)
+        if have is None:
+            merged[key] = dict(row)
+            continue
+        sz, more = Decimal(have["sz"]), Decimal(row["sz"])
+        value = Decimal(have["px"]) * sz + Decimal(row["px"]) * more
+        have["px"] = wire(near(value / (sz + more), Decimal("0.00000001")))
+        have["sz"] = wire(sz + more)
+        for name in ("fee", "closedPnl", "builderFee"):
+            if name in row:
+                have[name] = wire(Decimal(have[name]) + Decimal(row[name]))
+    return list(merged.values())
+
+
+def _by_day(rows: list[dict[str, Any]], now: int) -> list[dict[str, Any]]:
+    """Days that are over as one row a coin, with the number of payments in it."""
+    today = now // DAY_MS
+    days: dict[tuple[int, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        days.setdefault((row["time"] // DAY_MS, row["coin"]), []).append(row)
+    merged: list[dict[str, Any]] = []
+    for (day, _), members in days.items():
+        if day >= today:
+            merged += members
+            continue
+        usdc = sum((Decimal(row["usdc"]) for row in members), ZERO)
+        merged.append({**members[-1], "usdc": wire(usdc), "nSamples": len(members)})
+    return sorted(merged, key=lambda row: row["time"])
+
+
+def within(rows: Any, query: dict[str, Any], now: int) -> list[dict[str, Any]]:
     """Rows of [startTime, endTime], ascending; startTime is required and inclusive."""
     start, end = int(query["startTime"]), int(query.get("endTime") or now)
     return [row for row in rows if start <= row["time"] <= end]

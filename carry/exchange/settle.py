@@ -104,8 +104,16 @@ def book_perp(
         released = position.cost
         if closing != abs(start):
             released = near(position.cost * closing / abs(start), USD6)
+        if position.posted:
+            freed = position.posted
+            if closing != abs(start):
+                freed = near(position.posted * closing / abs(start), USD6)
+            account.pay_perp(freed)
+            position.posted -= freed
         closed_pnl = side * closing * px - released
         position.cost -= released
+    if account.isolated and asset.asset_id in account.isolated:
+        _post_margin(account, asset, position, opening, px)
     position.cost += (opening if is_buy else -opening) * px
     position.szi = start + signed
     position.funding_change = ZERO
@@ -114,6 +122,15 @@ def book_perp(
     fee = cut(px * sz * rate, USD6)
     account.pay_perp(closed_pnl - fee)
     return Booked(start, _direction(start, position.szi, is_buy), closed_pnl, fee, USDC_TOKEN)
+
+
+def _post_margin(
+    account: Account, asset: Asset, position: Position, opening: Decimal, px: Decimal
+) -> None:
+    """An isolated position keeps its own margin; what opens it moves that much there."""
+    needed = near(opening * px / account.leverage_of(asset), USD6)
+    account.pay_perp(-needed)
+    position.posted += needed
 
 
 def _direction(start: Decimal, end: Decimal, is_buy: bool) -> str:
@@ -139,7 +156,7 @@ def book_spot(
     value = px * sz
     quote_fee = cut(value * rate, USD8)
     if is_buy:
-        fee = (quote_fee / px).quantize(Decimal(1).scaleb(-asset.wei_decimals), ROUND_DOWN)
+        fee = (quote_fee / px).quantize(Decimal(1).scaleb(-asset.fee_decimals), ROUND_DOWN)
         usdc.total -= value
         base.total += sz - fee
         base.entry_ntl += value

@@ -11,6 +11,10 @@ import coincurve
 import msgspec
 from Crypto.Hash import keccak
 
+from carry.core.num import show
+
+from .text import read_decimal
+
 SOURCES = {"mainnet": "a", "testnet": "b"}
 CHAINS = {"mainnet": "Mainnet", "testnet": "Testnet"}
 _PACK = msgspec.msgpack.Encoder()
@@ -72,6 +76,19 @@ USER_SIGNED: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {
     "approveBuilderFee": (
         "ApproveBuilderFee", ((_STRING, "maxFeeRate"), (_ADDRESS, "builder"), (_UINT64, "nonce"))
     ),
+    "userDexAbstraction": (
+        "UserDexAbstraction", ((_ADDRESS, "user"), (_BOOL, "enabled"), (_UINT64, "nonce"))
+    ),
+    "tokenDelegate": (
+        "TokenDelegate",
+        (
+            (_ADDRESS, "validator"), (_UINT64, "wei"), (_BOOL, "isUndelegate"),
+            (_UINT64, "nonce"),
+        ),
+    ),
+    "convertToMultiSigUser": (
+        "ConvertToMultiSigUser", ((_STRING, "signers"), (_UINT64, "nonce"))
+    ),
     "userSetAbstraction": (
         "UserSetAbstraction", ((_ADDRESS, "user"), (_STRING, "abstraction"), (_UINT64, "nonce"))
     ),
@@ -80,10 +97,17 @@ USER_SIGNED: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {
 
 
 def connection_id(
-    action: dict[str, Any], nonce: int, vault: str | None, expires_after: int | None
+    action: dict[str, Any], nonce: int, vault: str | None, expires_after: int | None, *,
+    canonical: bool = False,
 ) -> bytes:
-    """keccak of msgpack(action), nonce, vault and expiry, as the venue concatenates them."""
-    data = _PACK.encode(_venue_form(action)) + nonce.to_bytes(8, "big")
+    """keccak of msgpack(action), nonce, vault and expiry, as the venue concatenates them.
+
+    canonical: number texts of orders are written anew first ("2000.0" becomes "2000").
+    """
+    form = _venue_form(action)
+    if canonical:
+        form = _plain_numbers(form)
+    data = _PACK.encode(form) + nonce.to_bytes(8, "big")
     data += b"\x00" if vault is None else b"\x01" + bytes.fromhex(vault.removeprefix("0x"))
     if expires_after is not None:
         data += b"\x00" + expires_after.to_bytes(8, "big")
@@ -147,6 +171,20 @@ def _venue_form(action: dict[str, Any]) -> dict[str, Any]:
         form = {**form, "orders": [_with_cloid(order, "c") for order in form["orders"]]}
     elif kind == "cancelByCloid":
         form = {**form, "cancels": [_with_cloid(item, "cloid") for item in form["cancels"]]}
+    return form
+
+
+def _plain_numbers(value: Any) -> Any:
+    """`value` with the texts of prices and sizes in their shortest form."""
+    if isinstance(value, list):
+        return [_plain_numbers(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    form = {key: _plain_numbers(item) for key, item in value.items()}
+    for key in ("p", "s", "triggerPx"):
+        number = read_decimal(form.get(key))
+        if number is not None:
+            form[key] = show(number)
     return form
 
 

@@ -4,31 +4,40 @@ The market is not in it: it is a function of the seed and its start, which are.
 """
 
 import os
-from collections import deque
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from .accounts import FILLS_KEPT, Account, Agent, Balance, Nonces, Order, Position, Record
+from .accounts import Account, Agent, Balance, Nonces, Order, Position, Record, Trigger
 from .gateway import Gateway
 from .model import Exchange
 
-VERSION = 1
+VERSION = 2
+READABLE = (1, 2)
+"""1 knew no sleeping orders, TWAPs, isolated margin or sub-accounts: they begin empty."""
 
 _ORDER_FIELDS = (
     "oid", "address", "is_buy", "px", "sz", "orig_sz", "tif", "reduce_only", "cloid", "time_ms",
-    "status", "status_ms", "ahead",
+    "status", "status_ms", "ahead", "builder", "twap_id",
 )
-_POSITION_FIELDS = ("szi", "cost", "funding_all", "funding_open", "funding_change")
+_POSITION_FIELDS = (
+    "szi", "cost", "funding_all", "funding_open", "funding_change", "posted",
+)
 _EXCHANGE_FIELDS = (
     "now", "paid_hour", "last_oid", "blocks", "post_only_until_ms", "spent_agents",
-    "scheduled",
+    "scheduled", "removals", "oi_capped",
 )
 _ACCOUNT_FIELDS = (
-    "mode", "volume", "perp_cash", "requests_used", "last_action_ms", "explicit_mode",
-    "liquidated_ms", "fundings", "transfers",
+    "mode", "volume", "perp_cash", "staked", "vault_usd", "requests_used", "last_action_ms",
+    "explicit_mode", "liquidated_ms", "fundings", "transfers", "requests_reserved", "day_actions",
+    "cancels_fired", "master", "name", "builders", "referrer", "vault_ms", "twaps",
+)
+_DECIMAL_FIELDS = ("volume", "perp_cash", "staked", "vault_usd")
+_TWAP_FIELDS = (
+    "twap_id", "address", "is_buy", "sz", "reduce_only", "minutes", "randomize", "started_ms",
+    "next_ms", "executed", "executed_usd",
 )
 
 
@@ -73,8 +82,8 @@ def load(path: Path) -> Kept:
         raise BadState(f"{path}: {error.strerror}") from error
     except (msgspec.DecodeError, UnicodeError, KeyError, TypeError) as error:
         raise BadState(f"{path}: not a state file of this exchange: {error}") from error
-    if version != VERSION:
-        raise BadState(f"{path}: version {version}, this program reads {VERSION}")
+    if version not in READABLE:
+        raise BadState(f"{path}: version {version}, this program reads {READABLE}")
     return kept
 
 
@@ -114,6 +123,12 @@ def snapshot(gateway: Gateway) -> dict[str, Any]:
     }
     for name in _EXCHANGE_FIELDS:
         data[name] = getattr(exchange, name)
+    data["delisted"] = list(exchange.delisted)
+    data["last_twap"] = exchange.twaps.last_id
+    data["running"] = [
+        [t.asset.asset_id, [getattr(t, name) for name in _TWAP_FIELDS]]
+        for t in exchange.twaps.running.values()
+    ]
     return data
 
 
@@ -129,7 +144,15 @@ def _account(account: Account) -> dict[str, Any]:
     data["records"] = [
         [_order(r.order), r.status, r.status_ms, r.sz] for r in account.records.values()
     ]
+    data["isolated"] = list(account.isolated)
+    data["triggers"] = [_sleeping(order) for order in account.triggers.values()]
+    data["children"] = [
+        [parent, [_sleeping(order) for order in orders]]
+        for parent, orders in account.children.items()
+    ]
+    data["weighted"] = list(account.weighted.items())
     data["fills"] = list(account.fills)
+    data["slices"] = list(account.slices)
     data["daily_volume"] = account.daily_volume
     return data
 
@@ -138,9 +161,19 @@ def _order(order: Order) -> list[Any]:
     return [order.asset.asset_id] + [getattr(order, name) for name in _ORDER_FIELDS]
 
 
+def _sleeping(order: Order) -> list[Any]:
+    trigger = order.trigger
+    assert trigger is not None, order.oid
+    shown = [
+        trigger.px, trigger.tpsl, trigger.is_market, trigger.above, trigger.whole,
+        trigger.siblings,
+    ]
+    return [_order(order), shown]
+
+
 def _restore(exchange: Exchange, data: dict[str, Any]) -> None:
     for name in _EXCHANGE_FIELDS:
-        setattr(exchange, name, data[name])
+        setattr(exchange, name, data.get(name, getattr(exchange, name)))
     for address, raw in data["accounts"].items():
         exchange.accounts[address] = _restore_account(exchange, address, raw)
     for address, master, name, until in data["agents"]:
@@ -160,31 +193,50 @@ def _restore(exchange: Exchange, data: dict[str, Any]) -> None:
         for order in account.orders.values():
             side = exchange.books[order.asset.asset_id].orders[order.is_buy]
             side.append(order)
+        exchange.triggers.restore(account)
+    for asset_id in data.get("delisted", ()):
+        exchange.delisted[asset_id] = None
+        exchange.info.delist(exchange.assets[asset_id])
+    exchange.twaps.last_id = data.get("last_twap", 0)
+    for asset_id, fields in data.get("running", ()):
+        values = dict(zip(_TWAP_FIELDS, fields, strict=True))
+        exchange.twaps.restore(exchange.assets[asset_id], values)
     for book in exchange.books.values():
         book.orders[True].sort(key=lambda o: (-o.px, o.oid))
         book.orders[False].sort(key=lambda o: (o.px, o.oid))
 
 
 def _restore_account(exchange: Exchange, address: str, raw: dict[str, Any]) -> Account:
-    account = Account(address, raw["mode"])
+    account = exchange.new_account(address, raw["mode"])
     for name in _ACCOUNT_FIELDS:
-        setattr(account, name, raw[name])
-    account.volume, account.perp_cash = Decimal(raw["volume"]), Decimal(raw["perp_cash"])
+        setattr(account, name, raw.get(name, getattr(account, name)))
+    for name in _DECIMAL_FIELDS:
+        setattr(account, name, Decimal(raw.get(name, "0")))
+    account.isolated = dict.fromkeys(raw.get("isolated", ()))
+    account.weighted = {day: Decimal(value) for day, value in raw.get("weighted", ())}
     for token, total, entry in raw["spot"]:
         account.spot[token] = Balance(Decimal(total), Decimal(entry))
     for asset_id, values in raw["positions"]:
         position = account.positions[asset_id] = Position()
-        for name, value in zip(_POSITION_FIELDS, values, strict=True):
+        for name, value in zip(_POSITION_FIELDS, values, strict=False):
             setattr(position, name, Decimal(value))
     account.leverage = dict(raw["leverage"])
     for fields in raw["orders"]:
         order = _restore_order(exchange, fields)
         account.orders[order.oid] = order
+    for sleeping in raw.get("triggers", ()):
+        order = _restore_sleeping(exchange, sleeping)
+        account.triggers[order.oid] = order
+    for parent, orders in raw.get("children", ()):
+        account.children[parent] = [_restore_sleeping(exchange, each) for each in orders]
+    live = {**account.orders, **account.triggers}
+    live |= {child.oid: child for group in account.children.values() for child in group}
     for fields, status, status_ms, sz in raw["records"]:
         order = _restore_order(exchange, fields)
-        order = account.orders.get(order.oid, order)
+        order = live.get(order.oid, order)
         account.records[order.oid] = Record(order, status, status_ms, sz)
-    account.fills = deque(raw["fills"], maxlen=FILLS_KEPT)
+    account.fills.extend(raw["fills"])
+    account.slices.extend(raw.get("slices", ()))
     account.daily_volume = {
         date: (Decimal(cross), Decimal(add)) for date, (cross, add) in raw["daily_volume"].items()
     }
@@ -192,7 +244,7 @@ def _restore_account(exchange: Exchange, address: str, raw: dict[str, Any]) -> A
 
 
 def _restore_order(exchange: Exchange, fields: list[Any]) -> Order:
-    values = dict(zip(_ORDER_FIELDS, fields[1:], strict=True))
+    values = dict(zip(_ORDER_FIELDS, fields[1:], strict=False))
     order = Order(
         oid=values["oid"], address=values["address"], asset=exchange.assets[fields[0]],
         is_buy=values["is_buy"], px=values["px"], sz=values["sz"], tif=values["tif"],
@@ -200,4 +252,15 @@ def _restore_order(exchange: Exchange, fields: list[Any]) -> Order:
     )
     for name in ("orig_sz", "status", "status_ms", "ahead"):
         setattr(order, name, values[name])
+    builder = values.get("builder")
+    order.builder = None if builder is None else (builder[0], builder[1])
+    order.twap_id = values.get("twap_id")
+    return order
+
+
+def _restore_sleeping(exchange: Exchange, sleeping: list[Any]) -> Order:
+    order = _restore_order(exchange, sleeping[0])
+    px, tpsl, is_market, above, whole, siblings = sleeping[1]
+    order.trigger = Trigger(px, tpsl, is_market=is_market, above=above, whole=whole)
+    order.trigger.siblings = siblings
     return order

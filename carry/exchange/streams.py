@@ -6,6 +6,8 @@ import msgspec
 
 from .accounts import Order
 from .assets import Asset
+from .reads import aggregated
+from .sessions import Doors, Session, Subscription, key_of_request
 from .text import wire_int
 
 if TYPE_CHECKING:
@@ -13,9 +15,13 @@ if TYPE_CHECKING:
 
 ESTABLISHED = "Websocket connection established."
 SILENCE_MS = 60_000
-USERS_MAX = 10
 SUBSCRIPTIONS_MAX = 1_000
-PERIOD_MS = {"l2Book": 5_000, "activeAssetCtx": 3_000, "allMids": 5_000, "candle": 5_000}
+PERIOD_MS = {
+    "l2Book": 5_000, "activeAssetCtx": 3_000, "allMids": 5_000, "candle": 5_000,
+    "clearinghouseState": 5_000, "spotState": 5_000, "allDexsClearinghouseState": 5_000,
+    "activeAssetData": 5_000, "webData2": 5_000, "webData3": 5_000, "allDexsAssetCtxs": 5_000,
+    "assetCtxs": 5_000, "spotAssetCtxs": 5_000, "fastAssetCtxs": 5_000,
+}
 FAST_BOOK_MS = 500
 SNAPSHOT_FILLS = 100
 
@@ -23,48 +29,22 @@ COIN_TYPES = ("l2Book", "bbo", "trades", "activeAssetCtx", "candle")
 USER_TYPES = (
     "orderUpdates", "userEvents", "userFills", "userFundings", "userNonFundingLedgerUpdates",
     "openOrders", "clearinghouseState", "spotState", "activeAssetData", "notification",
+    "webData2", "webData3", "userHistoricalOrders", "twapStates", "userTwapHistory",
+    "userTwapSliceFills", "allDexsClearinghouseState",
 )
-_WAKING = ("orderUpdates", "userEvents", "userFills")
-_PUSHED_ON_CHANGE = ("openOrders", "clearinghouseState", "spotState")
+WHOLE_TYPES = (
+    "allDexsAssetCtxs", "assetCtxs", "spotAssetCtxs", "fastAssetCtxs", "outcomeMetaUpdates",
+)
+"""Channels about every market, that name neither coin nor user."""
 
-
-class Subscription:
-    """One thing a session hears. `due_ms` is its next periodic frame, None if it has no period."""
-
-    __slots__ = ("asset", "due_ms", "kind", "last", "period_ms", "request", "user")
-
-    def __init__(
-        self, request: dict[str, Any], asset: Asset | None, user: str | None, period_ms: int | None
-    ) -> None:
-        self.request = request
-        self.kind: str = request["type"]
-        self.asset = asset
-        self.user = user
-        self.period_ms = period_ms
-        self.due_ms: int | None = None
-        self.last: object = None
-
-
-class Session:
-    """One connection. `sent` counts text frames since it connected, the first one included."""
-
-    def __init__(self, name: str, now: int) -> None:
-        self.name = name
-        self.subscriptions: dict[str, Subscription] = {}
-        self.out: list[str] = []
-        self.sent = 0
-        self.heard_ms = now
-        self.closed = False
-        self.woke = False
-
-    def send(self, text: str) -> None:
-        self.out.append(text)
-        self.sent += 1
-
-    def take(self) -> list[str]:
-        """The frames not yet handed to the wire."""
-        out, self.out = self.out, []
-        return out
+_PUSHED_ON_CHANGE = (
+    "openOrders", "clearinghouseState", "spotState", "allDexsClearinghouseState", "twapStates",
+)
+_GROWING = {
+    "userHistoricalOrders": "orderHistory", "userTwapHistory": "history",
+    "userTwapSliceFills": "twapSliceFills",
+}
+"""Channels whose frames have only what is new -> the name of their list."""
 
 
 class Streams:
@@ -80,11 +60,26 @@ class Streams:
         self._trades: dict[int, list[dict[str, Any]]] = {}
         self._touched: dict[int, Asset] = {}
         self._changed_users: dict[str, None] = {}
+        self._events: dict[str, list[dict[str, Any]]] = {}
+        self._doors = Doors()
+        switches = exchange.switches
+        self.users_max = int(switches["ws_users"])
+        self._alive_by_anything = switches["ws_alive_by"] == "anything"
+        self._later: dict[str, Any] = {}
+        if switches["is_snapshot_later"] == "false":
+            self._later = {"isSnapshot": False}
+        self._recent_trades = switches["trades_on_subscribe"] == "recent"
+        self._spot_flags = {"isPortfolioMargin", "ignorePortfolioMargin"}
+        self._spot_flags.discard(switches["spot_state_flag"])
 
     # Sessions.
 
     def connect(self, name: str) -> Session:
+        """A new session; past the limits of one IP it is closed at once."""
         session = Session(name, self.ex.now)
+        if not self._doors.opens(self.ex.now, len(self.sessions)) and self.ex.limits:
+            session.closed = True
+            return session
         self.sessions.append(session)
         session.send(ESTABLISHED)
         return session
@@ -103,6 +98,9 @@ class Streams:
 
     def receive(self, session: Session, text: str) -> None:
         """One text frame from a client. Bad ones are answered on the error channel."""
+        if not self._doors.hears(self.ex.now) and self.ex.limits:
+            self.disconnect(session)
+            return
         try:
             message = msgspec.json.decode(text)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
@@ -127,15 +125,20 @@ class Streams:
 
     def _subscribe(self, session: Session, request: dict[str, Any]) -> None:
         made = self._read(request)
-        key = _key(request)
+        key = key_of_request(request)
         if made is None:
             self._error(session, f"Invalid subscription {_text(request)}")
             return
         if key in session.subscriptions:
             self._error(session, f"Already subscribed: {_text(request)}")
             return
-        if made.user is not None and len(self._users() | {made.user}) > USERS_MAX:
-            self._error(session, f"Cannot track more than {USERS_MAX} total users.")
+        if made.user is not None and len(self._users() | {made.user}) > self.users_max:
+            self._error(session, f"Cannot track more than {self.users_max} total users.")
+            return
+        if sum(len(other.subscriptions) for other in self.sessions) >= SUBSCRIPTIONS_MAX:
+            self._error(
+                session, f"Cannot track more than {SUBSCRIPTIONS_MAX} total subscriptions."
+            )
             return
         session.subscriptions[key] = made
         self._raw(
@@ -150,7 +153,7 @@ class Streams:
         self._snapshot(session, made)
 
     def _unsubscribe(self, session: Session, request: dict[str, Any]) -> None:
-        key = _key(request)
+        key = key_of_request(request)
         if session.subscriptions.pop(key, None) is None:
             self._error(session, f"Already unsubscribed: {_text(request)}")
             return
@@ -172,7 +175,11 @@ class Streams:
                 return None
             if kind == "activeAssetData" and asset.is_spot:
                 return None
-        elif kind != "allMids" and kind not in USER_TYPES:
+        elif kind != "allMids" and kind not in USER_TYPES and kind not in WHOLE_TYPES:
+            return None
+        if request.get("dex") or (kind == "spotState" and self._spot_flags & set(request)):
+            return None
+        if kind == "webData2" and self.ex.switches["web_data_2"] == "gone":
             return None
         if kind in USER_TYPES:
             user = str(request.get("user", "")).lower()
@@ -244,6 +251,27 @@ class Streams:
         self._orders.setdefault(order.address, []).append(
             {"order": row, "status": status, "statusTimestamp": self.ex.now}
         )
+
+    def non_user_cancel(self, order: Order) -> None:
+        """The venue, not the user, took an order out."""
+        if self.sessions:
+            event = {"nonUserCancel": [{"coin": order.asset.coin, "oid": order.oid}]}
+            self._events.setdefault(order.address, []).append(event)
+
+    def liquidated(self, address: str, row: dict[str, Any]) -> None:
+        self._changed_users[address] = None
+        if self.sessions:
+            self._events.setdefault(address, []).append({"liquidation": row})
+
+    def twap(self, address: str, row: dict[str, Any]) -> None:
+        self._changed_users[address] = None
+        if self.sessions:
+            self._events.setdefault(address, []).append({"twapHistory": [row]})
+
+    def twap_slice(self, address: str, row: dict[str, Any]) -> None:
+        self._changed_users[address] = None
+        if self.sessions:
+            self._events.setdefault(address, []).append({"twapSliceFills": [row]})
 
     def fill(self, address: str, row: dict[str, Any]) -> None:
         self._changed_users[address] = None
@@ -321,7 +349,7 @@ class Streams:
             for session in self.sessions:
                 for sub in session.subscriptions.values():
                     self._tell(session, sub)
-        for store in (self._orders, self._fills, self._fundings, self._ledger):
+        for store in (self._orders, self._fills, self._fundings, self._ledger, self._events):
             store.clear()
         self._trades.clear()
         self._touched.clear()
@@ -344,19 +372,32 @@ class Streams:
         elif sub.kind == "userEvents":
             self._tell_events(session, user)
         elif sub.kind == "userFills" and user in self._fills:
-            self._frame(session, "userFills", {"user": user, "fills": self._fills[user]})
+            fills = self._fills[user]
+            if sub.request.get("aggregateByTime") is True:
+                fills = aggregated(fills)
+            self._frame(session, "userFills", {"user": user, "fills": fills, **self._later})
             session.woke = True
         elif sub.kind == "userFundings" and user in self._fundings:
-            self._frame(session, "userFundings", {"user": user, "fundings": self._fundings[user]})
+            paid = {"user": user, "fundings": self._fundings[user], **self._later}
+            self._frame(session, "userFundings", paid)
         elif sub.kind == "userNonFundingLedgerUpdates" and user in self._ledger:
             rows = self._ledger[user]
-            self._frame(session, sub.kind, {"user": user, "nonFundingLedgerUpdates": rows})
+            moved = {"user": user, "nonFundingLedgerUpdates": rows, **self._later}
+            self._frame(session, sub.kind, moved)
         elif sub.kind in _PUSHED_ON_CHANGE:
-            self._tell_state(session, sub, user)
+            self._frame(session, sub.kind, self.ex.channels.user_state(sub.kind, user))
+        elif sub.kind in _GROWING:
+            rows = self.ex.channels.history(sub.kind, user, self.ex.now)
+            if rows:
+                data = {"user": user, _GROWING[sub.kind]: rows, **self._later}
+                self._frame(session, sub.kind, data)
 
     def _tell_events(self, session: Session, user: str) -> None:
         if user in self._fills:
             self._frame(session, "user", {"fills": self._fills[user]})
+            session.woke = True
+        for event in self._events.get(user, ()):
+            self._frame(session, "user", event)
             session.woke = True
         for funding in self._fundings.get(user, ()):
             self._frame(session, "user", {"funding": funding})
@@ -369,23 +410,15 @@ class Streams:
         sub.last = bbo
         self._frame(session, "bbo", {"coin": asset.coin, "time": self.ex.now, "bbo": bbo})
 
-    def _tell_state(self, session: Session, sub: Subscription, user: str) -> None:
-        info = self.ex.info
-        if sub.kind == "openOrders":
-            data: dict[str, Any] = {"dex": "", "user": user, "orders": info.frontend_orders(user)}
-        elif sub.kind == "clearinghouseState":
-            state = info.clearinghouse_state(user)
-            data = {"dex": "", "user": user, "clearinghouseState": state}
-        else:
-            data = {"user": user, "spotState": info.spot_state(user)}
-        self._frame(session, sub.kind, data)
-
     def _snapshot(self, session: Session, sub: Subscription) -> None:
         """What a new subscription hears at once. orderUpdates and userEvents have no snapshot."""
         user = sub.user
         account = self.ex.accounts.get(user) if user is not None else None
         if sub.kind == "userFills":
-            fills = list(account.fills)[-SNAPSHOT_FILLS:][::-1] if account else []
+            fills = list(account.fills)[-SNAPSHOT_FILLS:] if account else []
+            if sub.request.get("aggregateByTime") is True:
+                fills = aggregated(fills)
+            fills.reverse()
             self._frame(session, "userFills", {"isSnapshot": True, "user": user, "fills": fills})
         elif sub.kind == "userFundings":
             rows = account.fundings[-SNAPSHOT_FILLS:] if account else []
@@ -397,18 +430,30 @@ class Streams:
             data = {"isSnapshot": True, "user": user, "nonFundingLedgerUpdates": moves}
             self._frame(session, sub.kind, data)
         elif sub.kind in _PUSHED_ON_CHANGE and user is not None:
-            self._tell_state(session, sub, user)
+            self._frame(session, sub.kind, self.ex.channels.user_state(sub.kind, user))
+        elif sub.kind in _GROWING and user is not None:
+            rows = self.ex.channels.history(sub.kind, user, None)
+            data = {"isSnapshot": True, "user": user, _GROWING[sub.kind]: rows}
+            self._frame(session, sub.kind, data)
         elif sub.kind == "bbo" and sub.asset is not None:
             self._tell_bbo(session, sub, sub.asset)
         elif sub.kind == "trades" and sub.asset is not None:
-            self._frame(session, "trades", self.ex.info.recent_trades(sub.asset))
-        elif sub.period_ms is not None or sub.kind == "activeAssetData":
+            if self._recent_trades:
+                self._frame(session, "trades", self.ex.info.recent_trades(sub.asset))
+        elif sub.period_ms is not None:
             self._periodic(session, sub)
 
     def _periodic(self, session: Session, sub: Subscription) -> None:
         info, asset = self.ex.info, sub.asset
         if sub.kind == "allMids":
             self._frame(session, "allMids", {"mids": info.mids()})
+            return
+        if sub.kind in WHOLE_TYPES:
+            whole, sub.last = self.ex.channels.everything(sub.kind, sub.last)
+            self._frame(session, sub.kind, whole)
+            return
+        if asset is None and sub.user is not None:
+            self._frame(session, sub.kind, self.ex.channels.user_state(sub.kind, sub.user))
             return
         assert asset is not None, sub.kind
         if sub.kind == "l2Book":
@@ -435,15 +480,9 @@ class Streams:
         self._raw(session, message)
 
     def _raw(self, session: Session, message: dict[str, Any]) -> None:
+        if self._alive_by_anything:
+            session.heard_ms = self.ex.now
         session.send(msgspec.json.encode(message).decode())
-
-
-def _key(request: dict[str, Any]) -> str:
-    """What makes two subscriptions the same: everything but the order of keys and nulls."""
-    kept = {k: v for k, v in request.items() if v is not None}
-    if isinstance(kept.get("user"), str):
-        kept["user"] = kept["user"].lower()
-    return msgspec.json.encode(kept, order="sorted").decode()
 
 
 def _text(value: object) -> str:

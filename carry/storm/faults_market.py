@@ -60,7 +60,7 @@ def liquidated(world: "World", rng: random.Random) -> bool:
     if not units:
         return False
     world.truth.external(coin)
-    row = ex.liquidation._row(account, asset, ex.mark(asset), "market")
+    row = ex.liquidation.row(account, asset, ex.mark(asset), "market")
     ex.matching.liquidate_in_book(account, asset, sz=units, row=row)
     ex.streams.flush()
     world.link.pump()

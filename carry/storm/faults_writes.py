@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from carry.exchange.accounts import Order
-from carry.exchange.matching import Refusal
+from carry.exchange.admission import Refusal
 from carry.exchange.text import ZERO
 from carry.venues.transport import PostFailed
 
@@ -158,13 +158,13 @@ def refused_inside_ok(world: "World", call: Call, rng: random.Random) -> Answer:
     def refuse(account: Any, order: Any) -> None:
         raise Refusal(text, status)
 
-    matching = world.exchange.matching
+    admission = world.exchange.admission
     # Replacing a method of one exchange is the fault itself.
-    matching._admit = refuse  # type: ignore[method-assign]
+    admission.admit = refuse  # type: ignore[method-assign]
     try:
         return land(world, call)
     finally:
-        del matching._admit
+        del admission.admit
 
 
 @on_call("F24", is_order)

@@ -362,7 +362,7 @@ class Truth:
             )
         if note.event == "fill" and note.fields["whose"] == "external":
             if note.coin not in self.held_coins and not note.fields["kind"].startswith(
-                ("Auto", "Liquid")
+                ("Auto", "Liquid", "Spot Dust")
             ):
                 raise Violation("I15", f"an own fill is called somebody else's: {note.fields}")
 

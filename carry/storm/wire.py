@@ -9,7 +9,7 @@ import msgspec
 from carry.venues.transport import PostFailed, Reply
 
 if TYPE_CHECKING:
-    from carry.exchange.streams import Session
+    from carry.exchange.sessions import Session
 
     from .world import World
 

@@ -303,4 +303,4 @@ def test_it_listens_on_loopback_only_and_ends_cleanly(tmp_path: Path) -> None:
         assert served.http.get(served.url + "/info", timeout=5).status_code == 405
         assert served.http.post(served.url + "/nothing", json={}, timeout=5).status_code == 404
         assert served.stop() == 0
-    assert json.loads(file.read_text())["version"] == 1
+    assert json.loads(file.read_text())["version"] == 2

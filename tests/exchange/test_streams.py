@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from carry.exchange.model import Exchange
-from carry.exchange.streams import Session
+from carry.exchange.sessions import Session
 
 from .conftest import HYPE, HYPE_SPOT, User, beside, touch
 
