@@ -218,6 +218,13 @@ class Account:
             found = self.spot[token] = Balance()
         return found
 
+    def sleeping(self) -> list[Order]:
+        """Orders that wait for the mark or for their parent."""
+        found = list(self.triggers.values())
+        for children in self.children.values():
+            found += children
+        return found
+
     def position(self, asset_id: int) -> Position | None:
         """The open position, or None when flat."""
         found = self.positions.get(asset_id)

@@ -169,7 +169,7 @@ class Admission:
         if order.tif == "Alo":
             self._admit_post_only(book, order)
         if asset.is_spot:
-            self._admit_spot(account, order, book)
+            check_balance(self.ex, account, order, book)
         elif not order.reduce_only:
             self._admit_perp(account, order, book, closing=closes and sz <= held)
 
@@ -193,25 +193,10 @@ class Admission:
             "badAloPxRejected",
         )
 
-    def _admit_spot(self, account: Account, order: Order, book: Book) -> None:
-        sz, px = book.sz(order.sz), book.px(order.px)
-        summary = self.ex.summary(account)
-        if order.is_buy:
-            enough = spot_available(account, USDC_TOKEN, summary) >= sz * px
-        else:
-            enough = spot_available(account, order.asset.token, summary) >= sz
-        if not enough:
-            raise Refusal("Insufficient spot balance", "insufficientSpotBalanceRejected")
-
     def _admit_perp(
         self, account: Account, order: Order, book: Book, *, closing: bool
     ) -> None:
-        before = self.ex.summary(account)
-        account.orders[order.oid] = order
-        after = self.ex.summary(account)
-        del account.orders[order.oid]
-        if after.total_im > before.total_im and after.total_im > after.value:
-            raise Refusal("Insufficient margin to place order.", "perpMarginRejected")
+        check_margin(self.ex, account, order)
         if closing:
             return
         asset = order.asset
@@ -248,3 +233,25 @@ class Admission:
             "positionFlipAtOpenInterestCapRejected" if flips
             else "positionIncreaseAtOpenInterestCapRejected",
         )
+
+
+def check_balance(ex: "Exchange", account: Account, order: Order, book: Book) -> None:
+    """Whether the spot wallet has what an order gives. Raises Refusal."""
+    sz, px = book.sz(order.sz), book.px(order.px)
+    summary = ex.summary(account)
+    if order.is_buy:
+        enough = spot_available(account, USDC_TOKEN, summary) >= sz * px
+    else:
+        enough = spot_available(account, order.asset.token, summary) >= sz
+    if not enough:
+        raise Refusal("Insufficient spot balance", "insufficientSpotBalanceRejected")
+
+
+def check_margin(ex: "Exchange", account: Account, order: Order) -> None:
+    """Whether the account carries an order that adds to its exposure. Raises Refusal."""
+    before = ex.summary(account)
+    account.orders[order.oid] = order
+    after = ex.summary(account)
+    del account.orders[order.oid]
+    if after.total_im > before.total_im and after.total_im > after.value:
+        raise Refusal("Insufficient margin to place order.", "perpMarginRejected")

@@ -17,7 +17,7 @@ from .assets import (
     spot_meta,
 )
 from .candles import INTERVALS_MS, Candles
-from .matching import HOUSE
+from .engine import HOUSE
 from .noise import mix
 from .paths import HOUR_MS
 from .reads import Reads

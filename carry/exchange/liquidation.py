@@ -35,7 +35,7 @@ class Liquidation:
         summary = self.ex.summary(account)
         if not summary.notional or summary.value >= summary.maintenance:
             return
-        for order in (*account.orders.values(), *self.ex.triggers.of(account)):
+        for order in (*account.orders.values(), *account.sleeping()):
             if not order.asset.is_spot:
                 self.ex.matching.cancel(account, order, "liquidatedCanceled")
         held = [

@@ -414,8 +414,11 @@ class Exchange:
         """By token name, what portfolio margin lends on."""
         return {"HYPE": Decimal(self.switches["hype_ltv"]), "UBTC": Decimal("0.5")}
 
-    def add_daily(self, account: Account, value: Decimal, *, crossed: bool) -> None:
-        """Books volume to the UTC day, as (taken, made)."""
+    def add_daily(
+        self, account: Account, value: Decimal, *, crossed: bool, is_spot: bool
+    ) -> None:
+        """Books volume to the UTC day, as (taken, made), and to what decides the fee tier."""
+        self.fees.add_volume(account, value, is_spot=is_spot)
         date = _utc_date(self.now)
         cross, add = account.daily_volume.get(date, (ZERO, ZERO))
         taken = (cross + value, add) if crossed else (cross, add + value)

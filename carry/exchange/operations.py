@@ -53,7 +53,7 @@ class Operations:
         self.ex.info.delist(asset)
         self.ex.twaps.end_of(asset)
         for account in self.ex.accounts.values():
-            for order in (*account.orders.values(), *self.ex.triggers.of(account)):
+            for order in (*account.orders.values(), *account.sleeping()):
                 if order.asset is asset:
                     self.ex.matching.cancel(account, order, "delistedCanceled")
             held = int(abs(account.szi(asset.asset_id)).scaleb(asset.sz_decimals))

@@ -153,7 +153,7 @@ class Trading:
         statuses: list[object] = []
         for item in action["cancels"]:
             found = None
-            mine = (*account.orders.values(), *(() if fast else self.ex.triggers.of(account)))
+            mine = (*account.orders.values(), *(() if fast else account.sleeping()))
             for order in mine:
                 if order.asset.asset_id == item["asset"] and order.cloid == item["cloid"]:
                     found = order
@@ -186,7 +186,7 @@ class Trading:
         self, account: Account, oid: int | str, wire_order: Reply, always: bool
     ) -> object:
         """Cancel and place: if the new order fails, the old one is already gone."""
-        mine = (*account.orders.values(), *self.ex.triggers.of(account))
+        mine = (*account.orders.values(), *account.sleeping())
         found = [o for o in mine if o.oid == oid or (o.cloid is not None and o.cloid == oid)]
         if not found:
             raise Denied("Cannot modify canceled or filled order")

@@ -24,15 +24,8 @@ class Triggers:
         self.ex = exchange
         self.waiting: dict[int, list[Order]] = {}
 
-    def of(self, account: Account) -> list[Order]:
-        """Every sleeping order, those that still wait for their parent included."""
-        sleeping = list(account.triggers.values())
-        for children in account.children.values():
-            sleeping += children
-        return sleeping
-
     def find(self, account: Account, oid: int) -> Order | None:
-        return next((order for order in self.of(account) if order.oid == oid), None)
+        return next((order for order in account.sleeping() if order.oid == oid), None)
 
     def px_now(self, asset: Asset) -> int:
         """What triggers are held against, in book units: the mark; of spot, the mid."""

@@ -39,6 +39,9 @@ class Silent:
     def order_update(self, order: Any, status: str) -> None: ...
     def fill(self, address: str, row: Any) -> None: ...
     def trade(self, asset: Asset, row: Any) -> None: ...
+    def non_user_cancel(self, order: Any) -> None: ...
+    def liquidated(self, address: str, row: Any) -> None: ...
+    def ledger(self, address: str, row: Any) -> None: ...
 
 
 class Aster:
@@ -254,7 +257,9 @@ class Aster:
     def spot_free(self, account: Account, token: int) -> Decimal:
         return spot_available(account, token, self.summary(account))
 
-    def add_daily(self, account: Account, value: Decimal, *, crossed: bool) -> None:
+    def add_daily(
+        self, account: Account, value: Decimal, *, crossed: bool, is_spot: bool
+    ) -> None:
         """Volume tiers are not simulated."""
 
     def new_oid(self) -> int:

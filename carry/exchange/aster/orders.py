@@ -11,8 +11,10 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..accounts import Account, Order
+from ..admission import Refusal, check_balance, check_margin
+from ..assets import Asset
 from ..books import Book
-from ..matching import Matching, Refusal
+from ..engine import Engine
 from ..text import ZERO, read_decimal, units
 from .errors import Fault, missing, no_such_order, unknown_order
 from .symbols import MIN_NOTIONAL, ORDER_TYPES, ORDERS_MAX, TIFS, Symbol
@@ -68,7 +70,7 @@ class Ask(NamedTuple):
     is_market: bool
 
 
-class Orders(Matching):
+class Orders(Engine):
     """Places, matches, finds and cancels, with the books of the exchange underneath.
 
     gtx_error: a post-only order that would match is refused (-5022); else it is taken and expires.
@@ -213,20 +215,20 @@ class Orders(Matching):
                     -5022, "Due to the order could not be executed as maker, the Post Only order "
                     "will be rejected."
                 )
-            self._note(account, order, "expired")
+            self.note(account, order, "expired")
             return order
         if ask.tif == "FOK" and not self._fills_whole(order):
-            self._note(account, order, "expired")
+            self.note(account, order, "expired")
             return order
         self._match(account, order)
         if not order.sz:
-            self._note(account, order, "filled")
+            self.note(account, order, "filled")
         elif ask.tif in ("IOC", "FOK"):
-            self._note(account, order, "expired")
+            self.note(account, order, "expired")
         elif order.status == "open":
             account.orders[order.oid] = order
             ex.books[ask.symbol.asset_id].rest(order, ex.now)
-            self._note(account, order, "open")
+            self.note(account, order, "open")
             self._fit_reduce_only(account, ask.symbol)
         return order
 
@@ -243,9 +245,9 @@ class Orders(Matching):
             return
         try:
             if order.asset.is_spot:
-                self._admit_spot(account, order, book)
+                check_balance(self.ex, account, order, book)  # type: ignore[arg-type]
             else:
-                self._admit_perp(account, order)
+                check_margin(self.ex, account, order)  # type: ignore[arg-type]
         except Refusal:
             spot = order.asset.is_spot
             raise Fault(
@@ -279,10 +281,13 @@ class Orders(Matching):
         self.ex.booked(account, row)
         return row
 
-    def _note(self, account: Account, order: Order, status: str) -> None:
+    def note(self, account: Account, order: Order, status: str) -> None:
         if isinstance(order, AsterOrder):
             order.updated_ms = self.ex.now
-        super()._note(account, order, status)
+        super().note(account, order, status)
+
+    def fee_rate(self, account: Account, asset: Asset, *, crossed: bool) -> Decimal:
+        return self.ex.fee_tier.rate(is_spot=asset.is_spot, crossed=crossed)
 
     # --- finding and cancelling -----------------------------------------------------------------
 
