@@ -46,18 +46,41 @@ class User:
         nonce: int | None = None,
         expires: int | None = None,
         signed: dict[str, Any] | None = None,
+        vault: str | None = None,
+        key: Any = None,
     ) -> Any:
-        """Signs `signed` (or the action itself) and posts the action."""
+        """Signs `signed` (or the action itself) with `key` (or the own one), posts the action."""
         if nonce is None:
             nonce = self.nonce = max(self.nonce + 1, self.ex.now)
         signature = signing.sign_l1_action(
-            self.key, signed or action, None, nonce, expires, False
+            key or self.key, signed or action, vault, nonce, expires, False
         )
         body = {
-            "action": action, "nonce": nonce, "signature": signature, "vaultAddress": None,
+            "action": action, "nonce": nonce, "signature": signature, "vaultAddress": vault,
             "expiresAfter": expires,
         }
         return post(self.ex, "/exchange", body)
+
+    def move(self, sign: Callable[..., Any], action: dict[str, Any], stamp: str = "nonce") -> Any:
+        """A user-signed action: `sign` is the SDK's, `stamp` where its nonce goes."""
+        nonce = self.nonce = max(self.nonce + 1, self.ex.now)
+        action = {**action, stamp: nonce}
+        signature = sign(self.key, action, False)
+        return post(
+            self.ex, "/exchange", {"action": action, "nonce": nonce, "signature": signature}
+        )
+
+    def agent(self, number: int) -> Any:
+        """A key that may act for this user."""
+        key = Key.from_key(f"0x{number:064x}")
+        self.ex.approve(key.address, self.address)
+        return key
+
+    def orders(self, *orders: dict[str, Any], grouping: str = "na") -> Any:
+        """Several orders in one action; the statuses of the reply."""
+        reply = self.send({"type": "order", "orders": list(orders), "grouping": grouping})
+        assert reply["status"] == "ok", reply
+        return reply["response"]["data"]["statuses"]
 
     def order(
         self, asset: int, side: str, px: str, sz: str, tif: str = "Ioc", *,
@@ -74,6 +97,27 @@ class User:
         assert reply["status"] == "ok", reply
         (status,) = reply["response"]["data"]["statuses"]
         return status
+
+
+def limit(
+    asset: int, side: str, px: str, sz: str, tif: str = "Ioc", **more: Any
+) -> dict[str, Any]:
+    """A limit order as it is sent."""
+    return {
+        "a": asset, "b": side == "buy", "p": px, "s": sz, "r": False, "t": {"limit": {"tif": tif}},
+        **more,
+    }
+
+
+def trigger(
+    asset: int, side: str, px: str, sz: str, tpsl: str, *, market: bool = True,
+    reduce_only: bool = True,
+) -> dict[str, Any]:
+    """A take profit or stop as it is sent; its limit price is its trigger price."""
+    return {
+        "a": asset, "b": side == "buy", "p": px, "s": sz, "r": reduce_only,
+        "t": {"trigger": {"isMarket": market, "triggerPx": px, "tpsl": tpsl}},
+    }
 
 
 def post(exchange: Exchange, path: str, body: Any) -> Any:
