@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "replay": ("replay", "Decide journaled ticks again and compare."),
     "storm": ("storm", "Whole bots against the exchange under faults; promises are checked."),
     "config": ("config", "Check or show the config."),
+    "key": ("key", "Make or take over an agent's key, and keep it encrypted."),
 }
 
 
@@ -107,15 +108,16 @@ def _told(error: Exception) -> int:
     """Print what an operator can act on, and its exit code; anything else is a bug and traced."""
     from carry.base.clock import ClockFailed
     from carry.base.secrets import SecretRefused
-    from carry.shell.bot import Refused
     from carry.shell.commands import Refused as CommandRefused
     from carry.shell.config_file import ConfigError
+    from carry.shell.connecting import Refused
     from carry.shell.database import JournalRefused, NoJournal
     from carry.shell.embedded import ExchangeFailed
     from carry.shell.journal import JournalFailed
     from carry.shell.lock import Locked
     from carry.shell.loop import CrashedTwice
     from carry.shell.places import MemoryRefused
+    from carry.venues.base import ProbeFailed, ReadFailed
 
     codes: dict[type[Exception], int] = {
         ConfigError: 2,
@@ -130,6 +132,8 @@ def _told(error: Exception) -> int:
         ClockFailed: 1,
         CrashedTwice: 1,
         ExchangeFailed: 1,
+        ProbeFailed: 1,
+        ReadFailed: 1,
     }
     code = codes.get(type(error))
     if code is None:

@@ -16,6 +16,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 # venue -> (module under carry.cli, what it does)
 VENUES: dict[str, tuple[str, str]] = {
+    "hyperliquid": ("probe_hyperliquid", "With the account and agent of the config."),
     "aster": ("probe_aster", "Aster, by an agent (V3) or a legacy key (V1)."),
 }
 

@@ -7,6 +7,7 @@ import click
 
 from carry.core.num import use_exact_context
 from carry.shell import bot, places
+from carry.shell.connecting import Refused
 from carry.shell.loop import Manner
 from carry.shell.status import report
 
@@ -34,7 +35,7 @@ def run(
     """
     use_exact_context()
     if paper:
-        raise bot.Refused(
+        raise Refused(
             "--paper is not built yet; use venue: embedded, or --dry-run on a network"
         )
     where = places.find(config, state_db, config_needed=True)
@@ -52,7 +53,7 @@ def run(
             click.echo(shown(one))
         _left(result)
     if result.refusal is not None:
-        raise bot.Refused(result.refusal)
+        raise Refused(result.refusal)
     return 0
 
 

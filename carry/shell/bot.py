@@ -8,17 +8,25 @@ from typing import Any
 
 import attrs
 
-from carry.base.clock import LockstepClock, WallClock
-from carry.base.secrets import Redactor, Secret, check_agent, install_hooks, resolve
+from carry.base.clock import WallClock
+from carry.base.secrets import Redactor, install_hooks
 from carry.core import ledger
 from carry.core.num import show
-from carry.core.policy import Policy
 from carry.core.state import State
 from carry.core.step import naked
 from carry.venues.base import ReadFailed, Venue
 
-from . import embedded
 from .commands import overridden
+from .connecting import (
+    Clocks,
+    Refused,
+    account_of,
+    connected,
+    key_of,
+    lock_name,
+    network_of,
+    refuse_unbuilt,
+)
 from .journal import Journal
 from .lock import only_one
 from .logs import EventLog
@@ -26,12 +34,6 @@ from .loop import Bot, Manner
 from .places import Places
 from .status import refused_because_foreign
 from .wiring import Wiring
-
-SESSION = "bot"
-
-
-class Refused(Exception):
-    """Refused for safety: exit code 3."""
 
 
 @attrs.frozen(kw_only=True)
@@ -44,31 +46,25 @@ class Result:
     naked: tuple[str, ...]
 
 
-Clocks = WallClock | LockstepClock
-
-
 def run(places: Places, manner: Manner, *, console: bool = True) -> Result:
     """Run the bot of `places` until it is stopped or done."""
     policy, wiring = places.policy, places.wiring
     assert policy is not None, "places.find(config_needed=True) reads it"
     assert wiring is not None, "places.find(config_needed=True) reads it"
     refuse_unbuilt(wiring, manner.dry_run)
-    account = embedded.play_account() if wiring.venue.embedded else wiring.account.address
-    assert account is not None, "the config refuses a live venue without an address"
-    network = "embedded" if wiring.venue.embedded else str(wiring.venue.network)
-    # Play money is one account everywhere; there the exchange of the folder tells bots apart.
-    locked = f"embedded {places.run_folder.resolve()}" if wiring.venue.embedded else network
+    account, network = account_of(wiring), network_of(wiring)
     stop = threading.Event()
     redact = Redactor()
     install_hooks(redact)
     log = EventLog(places.logs, redact, console)
     with contextlib.ExitStack() as stack:
         stack.callback(log.close)
-        stack.enter_context(only_one(locked, account))
-        key = _key(wiring, account, manner.dry_run, redact)
-        venue, clock = _connected(places, policy, wiring, account, key, stop, log)
+        stack.enter_context(only_one(lock_name(places), account))
+        key = key_of(wiring, account, manner.dry_run, redact)
+        venue, clock = connected(places, policy, wiring, account, key, stop, log)
         stack.callback(_closing(venue))
-        introduce(venue, log, dry_run=manner.dry_run)
+        if not wiring.venue.embedded:  # there the keys are play money's, made for each other
+            introduce(venue, log, dry_run=manner.dry_run)
         journal = Journal.open(
             places.journal, network=network, account=account, keep_days=wiring.journal.keep_days
         )
@@ -110,14 +106,6 @@ def run(places: Places, manner: Manner, *, console: bool = True) -> Result:
         return result
 
 
-def refuse_unbuilt(wiring: Wiring, dry_run: bool) -> None:
-    """Say no to what this version must not or cannot do."""
-    if wiring.venue.name == "aster":
-        raise Refused("venue aster is not built yet; use hyperliquid or embedded")
-    if wiring.venue.network == "mainnet" and not dry_run:
-        raise Refused("real money is refused until operator alerts are built; use testnet")
-
-
 def introduce(venue: Venue, log: EventLog, *, dry_run: bool) -> None:
     """Ask the venue whose account and key these are, before anything is believed of them.
 
@@ -148,75 +136,6 @@ def all_foreign(state: State) -> str | None:
 
 
 # --- parts ---------------------------------------------------------------------------------------
-
-
-def _key(wiring: Wiring, account: str, dry_run: bool, redact: Redactor) -> Secret | None:
-    """The agent's key; None in a dry run that has none."""
-    if wiring.venue.embedded:
-        return embedded.play_agent()
-    reference = wiring.account.agent_key
-    if reference is None:
-        if dry_run:
-            return None
-        raise Refused(
-            "account.agent_key is missing: name where the key of an agent (API wallet) is, such as "
-            "{file: agent.key}; or use --dry-run"
-        )
-    key = resolve(reference.kind, reference.name)
-    redact.add(key)
-    check_agent(key, account)
-    return key
-
-
-def _connected(
-    places: Places,
-    policy: Policy,
-    wiring: Wiring,
-    account: str,
-    key: Secret | None,
-    stop: threading.Event,
-    log: EventLog,
-) -> tuple[Venue, Clocks]:
-    """The venue and the clock that belongs to it; the stream is not started yet."""
-    from carry.venues.hyperliquid.constants import Network
-    from carry.venues.hyperliquid.venue import connect
-    from carry.venues.keys import AgentKey
-
-    agent = None if key is None else AgentKey(key.reveal())
-    where = wiring.venue
-    if not where.embedded:
-        wall = WallClock(stop.is_set)
-        try:
-            live = connect(
-                network=Network(where.network),
-                account=account,
-                coins=policy.coins,
-                key=agent,
-                clock=wall,
-                base_url=where.base_url,
-                ws_url=where.ws_url,
-                pinned=policy.token_ids,
-            )
-        except ValueError as error:
-            raise Refused(str(error)) from None
-        return live, wall
-    exchange = embedded.find_or_start(places.run_folder, where, places.exchange_state)
-    if exchange.started:
-        fields = {"url": exchange.url, "pid": str(exchange.pid), "seed": str(where.seed)}
-        log.emit("exchange_started", None, None, fields)
-    clock = LockstepClock(exchange.url, SESSION)
-    venue = connect(
-        network=Network.TESTNET,
-        account=account,
-        coins=policy.coins,
-        key=agent,
-        clock=clock,
-        base_url=exchange.url,
-        ws_url=exchange.ws_url,
-        session=SESSION,
-        on_reply=clock.on_reply,
-    )
-    return venue, clock
 
 
 def _closing(venue: Venue) -> Callable[[], None]:

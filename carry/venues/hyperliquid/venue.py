@@ -301,12 +301,12 @@ class HyperliquidVenue:
 
     def identify(self) -> Identity:
         """Read the roles of account and key; a sub-account is traded in its master's name."""
-        role = self._role(self.account)
+        role = self.role_of(self.account)
         master = role.owner if role.word == "subAccount" else None
         agent_role: Role | None = None
         agents: tuple[private.Agent, ...] = ()
         if self.agent is not None and role.word in ("user", "subAccount"):
-            agent_role = self._role(self.agent)
+            agent_role = self.role_of(self.agent)
             agents, _ = self._agents(master or self.account)
         found = judge(
             network=self._network,
@@ -323,7 +323,8 @@ class HyperliquidVenue:
         self._identified = found.problem is None
         return found
 
-    def _role(self, address: str) -> Role:
+    def role_of(self, address: str) -> Role:
+        """What the venue calls an address; it is nobody's secret."""
         answer = self.rest.info("role", {"type": "userRole", "user": address}, 60)
         with parse.reading("role"):
             word, owner = private.read_role(answer.body)
@@ -435,6 +436,7 @@ def connect(
     base_url: str | None = None,
     ws_url: str | None = None,
     session: str | None = None,
+    identified: bool = False,
     pinned: Mapping[str, str] = MappingProxyType({}),
     on_reply: OnReply | None = None,
 ) -> HyperliquidVenue:
@@ -455,7 +457,7 @@ def connect(
         transport=SocketTransport(base_url or REST_URLS[network]),
         link=SocketLink(ws_url or WS_URLS[network], clock, session=session),
         session=session,
-        identified=False,
+        identified=identified,
         pinned=pinned,
         on_reply=on_reply,
     )

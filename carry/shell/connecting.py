@@ -1,0 +1,154 @@
+"""From a config to a venue: whose account, with which key, over which clock.
+
+The bot, the doctor and the probes connect by the same code, so that what one of them finds holds
+for the others.
+"""
+
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from carry.base.clock import LockstepClock, WallClock
+from carry.base.secrets import Redactor, Secret, check_agent, resolve
+from carry.core.policy import Policy
+from carry.venues.base import Venue
+
+from . import embedded
+from .logs import EventLog
+from .places import Places
+from .wiring import Wiring
+
+SESSION: Final = "bot"
+Clocks = WallClock | LockstepClock
+
+
+class Refused(Exception):
+    """Refused for safety: exit code 3."""
+
+
+def account_of(wiring: Wiring) -> str:
+    """The account that is read and traded."""
+    account = embedded.play_account() if wiring.venue.embedded else wiring.account.address
+    assert account is not None, "the config refuses a live venue without an address"
+    return account
+
+
+def network_of(wiring: Wiring) -> str:
+    return "embedded" if wiring.venue.embedded else str(wiring.venue.network)
+
+
+def lock_name(places: Places) -> str:
+    """What a second bot must not share, with the account.
+
+    Play money is one account everywhere; there the exchange of the folder tells bots apart.
+    """
+    assert places.wiring is not None
+    if places.wiring.venue.embedded:
+        return f"embedded {places.run_folder.resolve()}"
+    return network_of(places.wiring)
+
+
+def refuse_unbuilt(wiring: Wiring, dry_run: bool) -> None:
+    """Say no to what this version must not or cannot do."""
+    if wiring.venue.name == "aster":
+        raise Refused("venue aster is not built yet; use hyperliquid or embedded")
+    if wiring.venue.network == "mainnet" and not dry_run:
+        raise Refused("real money is refused until operator alerts are built; use testnet")
+
+
+def key_of(wiring: Wiring, account: str, keyless: bool, redact: Redactor) -> Secret | None:
+    """The agent's key; None where there may be none (a dry run) and is none."""
+    if wiring.venue.embedded:
+        return embedded.play_agent()
+    reference = wiring.account.agent_key
+    if reference is None:
+        if keyless:
+            return None
+        raise Refused(
+            "account.agent_key is missing: name where the key of an agent (API wallet) is, such as "
+            "{file: agent.key}; or use --dry-run"
+        )
+    key = resolve(reference.kind, reference.name)
+    redact.add(key)
+    check_agent(key, account)
+    return key
+
+
+def connected(
+    places: Places,
+    policy: Policy,
+    wiring: Wiring,
+    account: str,
+    key: Secret | None,
+    stop: threading.Event,
+    log: EventLog | None,
+) -> tuple[Venue, Clocks]:
+    """The venue and the clock that belongs to it; the stream is not started yet."""
+    from carry.venues.hyperliquid.constants import Network
+    from carry.venues.hyperliquid.venue import connect
+    from carry.venues.keys import AgentKey
+
+    agent = None if key is None else AgentKey(key.reveal())
+    where = wiring.venue
+    if not where.embedded:
+        wall = WallClock(stop.is_set)
+        try:
+            live = connect(
+                network=Network(where.network),
+                account=account,
+                coins=policy.coins,
+                key=agent,
+                clock=wall,
+                base_url=where.base_url,
+                ws_url=where.ws_url,
+                pinned=policy.token_ids,
+            )
+        except ValueError as error:
+            raise Refused(str(error)) from None
+        return live, wall
+    exchange = embedded.find_or_start(places.run_folder, where, places.exchange_state)
+    if exchange.started and log is not None:
+        fields = {"url": exchange.url, "pid": str(exchange.pid), "seed": str(where.seed)}
+        log.emit("exchange_started", None, None, fields)
+    clock = LockstepClock(exchange.url, SESSION)
+    venue = connect(
+        network=Network.TESTNET,
+        account=account,
+        coins=policy.coins,
+        key=agent,
+        clock=clock,
+        base_url=exchange.url,
+        ws_url=exchange.ws_url,
+        session=SESSION,
+        identified=True,
+        on_reply=clock.on_reply,
+    )
+    return venue, clock
+
+
+def role_asker(wiring: Wiring) -> Callable[[str], str] | None:
+    """Asks the config's venue what an address is ("user", "agent", "missing", ...); raises
+    `ReadFailed`. None where nobody can be asked.
+    """
+    if wiring.venue.name != "hyperliquid":
+        return None
+
+    def ask(address: str) -> str:
+        from carry.venues.hyperliquid.constants import Network
+        from carry.venues.hyperliquid.venue import connect
+
+        venue = connect(
+            network=Network(wiring.venue.network),
+            account=address,
+            coins=(),
+            key=None,
+            clock=WallClock(),
+            base_url=wiring.venue.base_url,
+            ws_url=wiring.venue.ws_url,
+        )
+        try:
+            return venue.role_of(address).word
+        finally:
+            venue.close()
+
+    return ask
