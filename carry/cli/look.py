@@ -29,7 +29,7 @@ def _report(config: Path | None, state_db: str | None) -> dict[str, Any]:
     return {**report(*known), "age_s": found.age_s()}
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
+def table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
     """Columns as wide as they need to be; plain text, so that it pastes anywhere."""
     cells = [head, *[tuple("-" if c is None else str(c) for c in row) for row in rows]]
     widths = [max(len(row[n]) for row in cells) for n in range(len(head))]
@@ -58,7 +58,7 @@ def _status_text(found: dict[str, Any]) -> str:
     lines = [
         f"{found['mode']}  tick {found['seq']}  {_date(found['now_ms'])}  "
         f"written {found['age_s']} s ago",
-        _table(head, markets),
+        table(head, markets),
         f"net ${pnl['net_usd']}: funding {pnl['funding_usd']} - fees {pnl['fees_usd']} "
         f"+ basis {pnl['basis_usd']} + slippage {pnl['slippage_usd']} + external "
         f"{pnl['external_usd']}; residual {pnl['residual_usd']}",
@@ -109,7 +109,7 @@ def why(config: Path | None, state_db: str | None, as_json: bool) -> None:
     for g in found["gates"]:
         mark = "passes" if g["passes"] else "BLOCKS"
         rows.append((mark, g["market"] or "account", g["name"], g["value"], g["threshold"]))
-    click.echo(_table(("", "market", "gate", "value", "needs"), rows))
+    click.echo(table(("", "market", "gate", "value", "needs"), rows))
 
 
 @click.command()
@@ -124,7 +124,7 @@ def pnl(config: Path | None, state_db: str | None, as_json: bool) -> None:
     causes = ("net_usd", "funding_usd", "fees_usd", "basis_usd", "slippage_usd", "external_usd")
     rows = [(m["coin"], *(m["pnl"][c] for c in causes)) for m in found["markets"]]
     rows.append(("all", *(found["pnl"][c] for c in causes)))
-    click.echo(_table(("coin", *(c.removesuffix("_usd") for c in causes)), rows))
+    click.echo(table(("coin", *(c.removesuffix("_usd") for c in causes)), rows))
     click.echo(f"residual (unexplained) {found['pnl']['residual_usd']} usd")
 
 
@@ -151,4 +151,4 @@ def positions(config: Path | None, state_db: str | None, as_json: bool) -> None:
         for m in found["markets"]
     ]
     head = ("coin", "spot", "perp", "delta $", "", "foreign spot", "foreign perp", "reserved")
-    click.echo(_table(head, rows))
+    click.echo(table(head, rows))

@@ -4,9 +4,12 @@ The bot, the doctor and the probes connect by the same code, so that what one of
 for the others.
 """
 
+import contextlib
 import threading
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Final
+
+import attrs
 
 from carry.base.clock import LockstepClock, WallClock
 from carry.base.secrets import Redactor, Secret, check_agent, resolve
@@ -16,9 +19,13 @@ from carry.venues.base import Venue
 from . import embedded
 from .logs import EventLog
 from .places import Places
-from .wiring import Wiring
+from .wiring import VenueWiring, Wiring
+
+if TYPE_CHECKING:
+    from carry.venues.hyperliquid.venue import HyperliquidVenue
 
 SESSION: Final = "bot"
+NOBODY: Final = "0x" + "0" * 40  # whose fees are the base tier's
 Clocks = WallClock | LockstepClock
 
 
@@ -92,19 +99,16 @@ def connected(
     where = wiring.venue
     if not where.embedded:
         wall = WallClock(stop.is_set)
-        try:
-            live = connect(
-                network=Network(where.network),
-                account=account,
-                coins=policy.coins,
-                key=agent,
-                clock=wall,
-                base_url=where.base_url,
-                ws_url=where.ws_url,
-                pinned=policy.token_ids,
-            )
-        except ValueError as error:
-            raise Refused(str(error)) from None
+        live = connect(
+            network=Network(where.network),
+            account=account,
+            coins=policy.coins,
+            key=agent,
+            clock=wall,
+            base_url=where.base_url,
+            ws_url=where.ws_url,
+            pinned=policy.token_ids,
+        )
         return live, wall
     exchange = embedded.find_or_start(places.run_folder, where, places.exchange_state)
     if exchange.started and log is not None:
@@ -152,3 +156,39 @@ def role_asker(wiring: Wiring) -> Callable[[str], str] | None:
             venue.close()
 
     return ask
+
+
+@contextlib.contextmanager
+def public_venue(
+    places: Places, base_url: str | None
+) -> Iterator[tuple["HyperliquidVenue", Clocks, Policy]]:
+    """A venue for public reads: of the config, of `base_url`, or mainnet's without either."""
+    from carry.venues.hyperliquid.constants import Network
+    from carry.venues.hyperliquid.venue import connect
+
+    wiring, policy = places.wiring or Wiring(), places.policy or Policy()
+    if places.wiring is None:
+        wiring = attrs.evolve(
+            wiring, venue=VenueWiring(name="hyperliquid", network=Network.MAINNET.value)
+        )
+    if wiring.venue.embedded and base_url is None:
+        # A reader beside the bot: in the exchange's own time nothing may wait for it.
+        running = embedded.find(places.run_folder)
+        if running is None:
+            raise Refused("the embedded exchange does not run: `./start.sh`, or give --base-url")
+        base_url = running.url
+    network = Network(wiring.venue.network or Network.TESTNET.value)
+    clock = WallClock()
+    venue = connect(
+        network=network,
+        account=wiring.account.address or NOBODY,
+        coins=policy.coins,
+        key=None,
+        clock=clock,
+        base_url=base_url or wiring.venue.base_url,
+        pinned=policy.token_ids,
+    )
+    try:
+        yield venue, clock, policy
+    finally:
+        venue.close()

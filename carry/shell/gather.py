@@ -149,6 +149,11 @@ class Gatherer:
         self._failed: dict[str, tuple[int, int]] = {}  # name: (times in a row, when last)
         self._lost: dict[str, bool] = {}  # channels of the stream that missed something
 
+    @property
+    def failing(self) -> tuple[str, ...]:
+        """Reads whose last try failed."""
+        return tuple(self._failed)
+
     def gather(self, state: State, outcomes: tuple[Outcome, ...], wishes: Wishes) -> Observations:
         """One tick's observations: outcomes, what streamed, and the reads that are due."""
         clock = self._clock

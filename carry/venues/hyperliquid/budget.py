@@ -39,12 +39,13 @@ class Tier(enum.IntEnum):
 
 
 class Budget:
-    """Weights spent in the last minute, by the clock of the bot (ms)."""
+    """Weights spent in the last minute, by the clock of the bot (ms); `spent`: ever."""
 
     def __init__(self) -> None:
         self._spent: deque[tuple[int, int]] = deque()
         self._sum = 0
         self._reads_from_ms = 0
+        self.spent = 0
 
     def used(self, now_ms: int) -> int:
         while self._spent and self._spent[0][0] <= now_ms - _WINDOW_MS:
@@ -65,6 +66,7 @@ class Budget:
         if weight > 0:
             self._spent.append((now_ms, weight))
             self._sum += weight
+            self.spent += weight
 
     def refused(self, now_ms: int) -> None:
         """The venue answered 429: somebody else shares the address. Reads pause, writes go on."""

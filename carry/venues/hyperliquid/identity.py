@@ -12,7 +12,7 @@ import attrs
 from carry.venues.base import Identity
 
 from .account import Agent
-from .constants import REST_URLS, Network
+from .constants import Network
 
 
 @attrs.frozen(kw_only=True)
@@ -21,17 +21,6 @@ class Role:
 
     word: str
     owner: str | None = None
-
-
-def other_network(network: Network, base_url: str) -> str | None:
-    """Why `base_url` cannot be `network`: it is the other one's own address."""
-    for other, url in REST_URLS.items():
-        if other is not network and base_url.rstrip("/") == url:
-            return (
-                f"wrong network: venue.network is {network.value}, but {base_url} is "
-                f"{other.value}'s; make them agree"
-            )
-    return None
 
 
 def judge(

@@ -38,7 +38,7 @@ from . import parse
 from .budget import Regime, Tier
 from .constants import CAPABILITIES, QUOTE_NAME, REST_URLS, WS_URLS, Network
 from .feed import Feed
-from .identity import Role, judge, other_network
+from .identity import Role, judge
 from .metadata import NOTHING_KNOWN, Known, Listed, read_markets
 from .paging import Pages
 from .replies import outcome_of, unsent
@@ -139,6 +139,11 @@ class HyperliquidVenue:
         """Metadata as a journal kept it: numbers are stable once listed."""
         listed = {market.coin: Listed.of(market) for market in markets if market.token}
         self._learn(Known({**listed, **self._known.listed}, self._known.usd_id))
+
+    @property
+    def known(self) -> Known:
+        """The markets that were read."""
+        return self._known
 
     def _listed(self) -> Known:
         """What is known, read first if nothing is."""
@@ -443,11 +448,7 @@ def connect(
     """A venue over real sockets. URLs default by `network`, never the other way round.
 
     session: name of the websocket in a lockstep run (`?session=` is added), None on a wall clock.
-    Raises `ValueError` when the address is the other network's.
     """
-    wrong = other_network(network, base_url or REST_URLS[network])
-    if wrong is not None:
-        raise ValueError(wrong)
     return HyperliquidVenue(
         network=network,
         account=account,

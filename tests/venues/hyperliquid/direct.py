@@ -143,6 +143,7 @@ class Desk:
         key: AgentKey | None = AGENT,
         skew_ms: int = 0,
         identified: bool = False,
+        account: str = ACCOUNT,
         **options: Any,
     ) -> None:
         market = SeededMarket(seed, START_MS - START_MS % 3_600_000, tuple(coins))
@@ -158,7 +159,7 @@ class Desk:
         self.link = DirectLink(self.exchange, self.clock)
         self.venue = HyperliquidVenue(
             network=network,
-            account=ACCOUNT,
+            account=account,
             coins=tuple(coins),
             key=key,
             clock=self.clock,

@@ -7,10 +7,9 @@ import pytest
 
 from carry.core.observations import Accepted, NotSent
 from carry.venues.base import ReadFailed
-from carry.venues.hyperliquid.constants import REST_URLS, Network
-from carry.venues.hyperliquid.identity import other_network
+from carry.venues.hyperliquid.constants import Network
 from carry.venues.hyperliquid.signing import action_hash, l1_digest
-from carry.venues.hyperliquid.venue import HyperliquidVenue, connect
+from carry.venues.hyperliquid.venue import HyperliquidVenue
 from carry.venues.keys import AgentKey, Signature
 from tests.venues.hyperliquid.support import (
     ACCOUNT,
@@ -89,22 +88,6 @@ def test_the_master_key_is_refused_before_anything_is_asked() -> None:
             clock=FakeClock(),
             transport=FakeTransport({}),
             link=FakeLink(),
-        )
-
-
-@pytest.mark.parametrize("network", list(Network))
-def test_the_address_of_the_other_network_is_refused(network: Network) -> None:
-    other = next(n for n in Network if n is not network)
-    assert other_network(network, REST_URLS[network]) is None
-    assert other_network(network, "http://127.0.0.1:9") is None
-    with pytest.raises(ValueError, match=f"wrong network: venue.network is {network.value}"):
-        connect(
-            network=network,
-            account=ACCOUNT,
-            coins=(),
-            key=None,
-            clock=FakeClock(),
-            base_url=REST_URLS[other] + "/",
         )
 
 
