@@ -116,7 +116,7 @@ def pair(
     if fees is None or not sz:
         return row
     styles = round_trips(fees, spot, perp, sz)
-    taken = styles.get("taker")
+    taken = economics.cost(fees, spot, perp, sz, economics.resting_share(state.policy.execution))
     if taken is None:
         why = f"the books cannot take {show(sz)} {carry.coin} (target_usd_notional)"
         return attrs.evolve(row, excluded="; ".join(w for w in (row.excluded, why) if w))
@@ -136,8 +136,14 @@ def pair(
 
 
 def round_trips(fees: Fees, spot: Book, perp: Book, sz: Decimal) -> dict[str, economics.Cost]:
-    """The cost of a whole round trip by style; a style the books cannot take is left out."""
-    found = {"taker": economics.cost(fees, spot, perp, sz)}
+    """The cost of a whole round trip by style; a style the books cannot take is left out.
+
+    maker: as if all of the spot leg filled while it rests.
+    """
+    found = {
+        "taker": economics.cost(fees, spot, perp, sz),
+        "maker": economics.cost(fees, spot, perp, sz, ONE),
+    }
     return {name: cost for name, cost in found.items() if cost is not None}
 
 
