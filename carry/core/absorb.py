@@ -10,6 +10,7 @@ from . import moves
 from . import observations as seen
 from .actions import Action, Alert, Note
 from .commands import obey
+from .conditions import heard
 from .economics import fold, volatility
 from .holdings import book_fill, book_receipt, compare, journal_old
 from .intents import (
@@ -40,6 +41,7 @@ def absorb(state: State, obs: seen.Observations) -> tuple[State, Said]:
         state, more = _fault(state, fault)
         said += more
     for fact in obs.outcomes:
+        state = heard(state, fact)
         state, more = outcome(state, fact)
         said += more
     for event in obs.events:
@@ -72,6 +74,7 @@ def _clock(state: State, obs: seen.Observations) -> State:
         capabilities=obs.capabilities if obs.capabilities is not None else state.capabilities,
         journal_id=obs.journal_id if obs.journal_id is not None else state.journal_id,
         seq=state.seq + 1,
+        answered_ms=obs.mono_ms if obs.reads else state.answered_ms,
         dt_ms=0 if obs.restarted else max(0, min(obs.mono_ms - state.now_ms, TICK_MS_MAX)),
         now_ms=obs.mono_ms,
         wall_ms=obs.wall_ms,
@@ -81,7 +84,9 @@ def _clock(state: State, obs: seen.Observations) -> State:
         carries={coin: carries[coin] for coin in sorted(carries)},
     )
     if obs.restarted:
-        state = attrs.evolve(doubt_all(state), started_ms=obs.mono_ms, protected_ms=None)
+        state = attrs.evolve(
+            doubt_all(state), started_ms=obs.mono_ms, protected_ms=None, unanswered=0
+        )
     return state
 
 

@@ -34,6 +34,7 @@ LATE_AT_MS = 15_000  # past expiry by this much, venue time, nothing can land an
 REPEAT_MS = 1_000  # a fence or a query is repeated after this
 UNDECIDED_MS = 60_000  # the venue answered for this long without deciding an intent
 GIVE_UP_MS = 300_000  # fills that the venue announced and does not show are not waited for longer
+HALT_RETRY_MS = 10_000  # an order of a leg that does not trade is tried again after this
 POST_ONLY_MS = 15_000  # after a post-only refusal the next taking order is tried this much later
 WRITERS_MAX = (
     2  # nonces of ours that somebody else used, in a row, before another writer is believed
@@ -185,6 +186,7 @@ def _refused(state: State, intent: Intent, refusal: seen.Refused) -> tuple[State
     what += f" at {show(intent.px)}"
     if intent.kind is Kind.MOVE:
         what = f"move ${show(intent.sz)} between the wallets"
+    halted = refusal.code == "halted"
     if refusal.code == "post_only_window":
         state = attrs.evolve(state, post_only_until_ms=state.now_ms + POST_ONLY_MS)
     elif refusal.code == "identity":
@@ -218,8 +220,16 @@ def _refused(state: State, intent: Intent, refusal: seen.Refused) -> tuple[State
         # The hedge cannot be bought with this account: go straight to unwinding the spot.
         repair = carry.repair if carry.repair is not None else Repair()
         state = set_carry(state, attrs.evolve(carry, repair=attrs.evolve(repair, unwinding=True)))
-    state, more = settled(state, intent, f"refused: {refusal.code}")
+    state, more = settled(state, intent, f"refused: {refusal.code}", asked=not halted)
     carry = state.carries[intent.coin]
+    if halted and intent.kind is Kind.ORDER:
+        again_ms = state.now_ms + HALT_RETRY_MS
+        carry = attrs.evolve(
+            carry,
+            halted_ms=leg_set(carry.halted_ms, intent.leg, state.now_ms),
+            retry_ms=leg_set(carry.retry_ms, intent.leg, again_ms),
+        )
+        state = set_carry(state, carry)
     if intent.kind is Kind.LEVERAGE and isinstance(carry.phase, Idle):
         # What the venue will not set now it will not set a second later either.
         until = state.now_ms + state.policy.execution.entry_cooldown_ms

@@ -163,6 +163,7 @@ REFUSALS = (
     "identity",  # unknown agent, or a signature recovered to another address
     "leverage",
     "disabled",  # not in this account mode
+    "halted",  # the market does not trade
     "other",
 )
 

@@ -10,7 +10,7 @@ import attrs
 from . import economics, ledger, risk
 from .num import BPS, ONE, ZERO, floor_to
 from .risk import Mode, Prospect
-from .state import Carry, Enter, Exit, HedgeOk, Idle, Phase, State
+from .state import Carry, Condition, Enter, Exit, HedgeOk, Idle, Phase, State
 from .types import Leg
 
 DOUBLED_MAX = 8  # a pause of ten minutes grows to no more than some forty hours
@@ -184,6 +184,8 @@ def hedge_ok(state: State, carry: Carry, look: View, phase: HedgeOk) -> Decision
         return _out(state, carry, look, "flatten", forced=True)
     if look.dust:
         return _out(state, carry, look, "nothing left", forced=True)
+    if carry.condition is Condition.DELISTED:
+        return _out(state, carry, look, "delisted", forced=True)
     if now < phase.until_ms:
         return Decision(phase=phase)
     if carry.coin not in state.policy.coins:

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import attrs
 
-from . import ledger, resting, risk
+from . import conditions, ledger, resting, risk
 from .actions import Action, Alert, Cancel, CancelForeign, Note, Place, SetLeverage
 from .intents import cloid_of, put, set_carry
 from .num import BPS, ONE, ZERO, ceil_to, floor_to, show
@@ -207,9 +207,29 @@ def _lead(state: State, carry: Carry, look: View, target: Decimal | None) -> Dra
         return None
     if target > look.spot:
         return _buy(state, carry, look, target) if look.hedged else None
+    if look.hedged and conditions.waits(state, carry):
+        return _perp_first(state, carry, look)
     if look.hedged or look.delta > 0:
         return _sell(state, carry, look, look.spot - target, "exit")
     return None
+
+
+def _perp_first(state: State, carry: Carry, look: View) -> Draft | None:
+    """A slice of the short, where the short is the leg in doubt: the spot follows what fills."""
+    assert carry.market is not None
+    doubted = conditions.perp_first(state, carry) and not conditions.dumb(state)
+    if not doubted or not _free(state, carry, Leg.PERP):
+        return None
+    perp = carry.market.perp
+    terms = _terms(state, carry, Leg.PERP, Side.BUY, _rung(carry, Leg.PERP), Tif.IOC)
+    if terms is None:
+        return None
+    px, tif = terms
+    sz = min(-look.perp, floor_to(state.policy.risk.slice_usd / px, perp.lot))
+    whole = sz == -look.perp and state.capabilities.min_exempt_full_close
+    if sz < perp.lot or (sz * px < perp.min_notional and not whole):
+        return None
+    return Draft(leg=Leg.PERP, side=Side.BUY, sz=sz, px=px, tif=tif, why="exit, the short first")
 
 
 # --- repair ---------------------------------------------------------------------------------------

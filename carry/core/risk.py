@@ -12,7 +12,7 @@ from . import economics, ledger, margin
 from .num import BPS, ONE, ZERO, floor_to, show
 from .policy import Policy
 from .reconcile import reconciled
-from .state import Carry, Enter, Gate, Idle, State
+from .state import Carry, Condition, Enter, Gate, Idle, State
 from .types import Book, Leg, Market, Side
 
 PRINTS_MIN = 24  # settled hours below which a forecast is not believed
@@ -243,6 +243,9 @@ def account_gates(state: State) -> Iterator[Gate]:
         "process", None, not state.stopping, "stopping" if state.stopping else "runs", "runs"
     )
     yield _holds("once", None, not state.once, "yes" if state.once else "no", "no")
+    yield _holds(
+        "venue", None, state.condition is Condition.OPEN, state.condition.value, "open", True
+    )
     yield _holds("account_mode", None, word in ("split", "unified"), word, "split or unified", True)
     yield _holds(
         "reconciled",
@@ -290,11 +293,12 @@ def foreign_usd(state: State, carry: Carry) -> Decimal:
 def data_gates(state: State, carry: Carry) -> Iterator[Gate]:
     """Whether a market is seen well enough to add to it."""
     coin, risk = carry.coin, state.policy.risk
-    market = carry.market
-    fine = market is not None and market.spot.tradable and market.perp.tradable
-    listed = coin in state.policy.coins and carry.broken is None
-    word = "listed" if fine and listed else carry.broken or "not tradable"
-    yield _holds("market", coin, fine and listed, word, "listed", True)
+    word = carry.broken or carry.condition.value
+    if coin not in state.policy.coins:
+        word = "not in the config"
+    elif carry.market is None and carry.broken is None:
+        word = "metadata not read yet"
+    yield _holds("market", coin, word == Condition.OPEN.value, word, "open", True)
     for leg in Leg:
         seen = carry.books.get(leg.value)
         age = None if seen is None else state.now_ms - seen.seen_ms

@@ -76,6 +76,24 @@ MAY_FOLLOW: Mapping[type, tuple[type, ...]] = {
     Exit: (Exit, HedgeOk, Idle),
 }
 
+class Condition(enum.Enum):
+    """How the venue stands, or one market of it. Risk is added in OPEN only; leaving adapts.
+
+    Of the venue: POST_ONLY after an upgrade (what would take liquidity is refused), READ_ONLY
+    (reads are answered, writes are not), SILENT (nothing is). Of a market: HALTED (orders of a leg
+    are refused because it does not trade), DELISTED (its metadata say so), UNLISTED (it is not in
+    the metadata, or cannot be read there).
+    """
+
+    OPEN = "open"
+    POST_ONLY = "post-only"
+    READ_ONLY = "read-only"
+    SILENT = "silent"
+    HALTED = "halted"
+    DELISTED = "delisted"
+    UNLISTED = "unlisted"
+
+
 # --- intents --------------------------------------------------------------------------------------
 
 
@@ -267,7 +285,8 @@ class Carry:
     known: legs that were read at least once, so that what came before the journal is told from what
     changed after. failures: entries in a row that came to nothing. foreign_was: what `foreign_perp`
     was before, as far back as payments may still be booked. resting_ms: how long the slice at work
-    has rested without a whole order filled (maker style).
+    has rested without a whole order filled (maker style). halted_ms: when an order of a leg was
+    last refused because the market does not trade.
     """
 
     coin: str
@@ -296,6 +315,8 @@ class Carry:
     ledger: Ledger = attrs.field(factory=Ledger)
     foreign_was: tuple[Held, ...] = attrs.field(default=(), metadata={"since": 2})
     resting_ms: int = attrs.field(default=0, metadata={"since": 2})
+    condition: Condition = attrs.field(default=Condition.OPEN, metadata={"since": 2})
+    halted_ms: Mapping[str, int] = attrs.field(factory=dict, metadata={"since": 2})
 
     def owned(self, leg: Leg) -> Decimal:
         return self.spot_sz if leg is Leg.SPOT else self.perp_sz
@@ -388,7 +409,9 @@ class State:
     the floor of their kind: below it a complete read has booked everything, so that the state stays
     small. said: when an alert of a name was last raised; faulty_ms: since when a gate fails by a
     fault. dt_ms: time since the tick before, capped, for clocks that stand still while an intent is
-    unknown. replaced_ms: when resting orders were repriced, in the last minute.
+    unknown. replaced_ms: when resting orders were repriced, in the last minute. answered_ms: when a
+    read was last answered; unanswered: writes in a row that got no decisive answer, from
+    unanswered_since_ms to unanswered_ms.
     """
 
     policy: Policy
@@ -426,6 +449,11 @@ class State:
     moves: tuple[Moved, ...] = attrs.field(default=(), metadata={"since": 2})
     move_retry_ms: int = attrs.field(default=0, metadata={"since": 2})  # no move before
     cancelling: str = ""  # "begun" while everything is being withdrawn, "ended" once nothing rests
+    condition: Condition = attrs.field(default=Condition.OPEN, metadata={"since": 2})
+    answered_ms: int = attrs.field(default=0, metadata={"since": 2})
+    unanswered: int = attrs.field(default=0, metadata={"since": 2})
+    unanswered_since_ms: int = attrs.field(default=0, metadata={"since": 2})
+    unanswered_ms: int = attrs.field(default=0, metadata={"since": 2})
 
     @classmethod
     def initial(cls, policy: Policy, capabilities: Capabilities) -> "State":

@@ -14,6 +14,7 @@ from .observations import Observations
 from .phases import View, decide, view
 from .risk import Prospect
 from .state import MAY_FOLLOW, Carry, Enter, Exit, Gate, HedgeOk, Idle, State
+from .turns import in_turn
 from .types import Leg
 from .wants import wants
 
@@ -35,6 +36,8 @@ def step(state: State, obs: Observations) -> tuple[State, tuple[Action, ...]]:
     state, said = absorb(state, obs)
     state, more = pursue(state, answered=bool(obs.reads))
     actions = [*said, *more]
+    state, more = conditions.settle(state)
+    actions += more
     state, more = _drawdown(state)
     actions += more
     for coin in _order(state):
@@ -46,6 +49,7 @@ def step(state: State, obs: Observations) -> tuple[State, tuple[Action, ...]]:
     actions += more
     state = attrs.evolve(state, wants=wants(state))
     state, spoken = _coalesced(state, actions)
+    state, spoken = in_turn(state, spoken)
     check(state, spoken)
     return state, spoken
 

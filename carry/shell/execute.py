@@ -24,7 +24,6 @@ from carry.core.observations import (
     Outcome,
     OutcomeUnknown,
 )
-from carry.core.types import Leg, Side
 from carry.venues.base import ReadFailed, Venue
 
 # what came of it         who tries again, and how
@@ -51,13 +50,12 @@ def execute(
     dry_run: bool = False,
     gap: Callable[[str], None] = lambda source: None,
 ) -> tuple[Outcome, ...]:
-    """Send what reaches the venue and return what is known of each: fences first, then what
-    withdraws, reduces or hedges, at last what adds. Where a budget ends, that is what waits.
+    """Send what reaches the venue, in the order given, and return what is known of each.
 
     gap: told the source of a query that gave no answer; the core asks again by itself.
     """
     outcomes: list[Outcome] = []
-    for action in sorted(actions, key=_rank):
+    for action in actions:
         match action:
             case Place() | Cancel() | CancelForeign() | SetLeverage() | MoveUsd() | Fence():
                 outcome = not_sent(action, "dry run") if dry_run else write(venue, action)
@@ -71,21 +69,6 @@ def execute(
             case _:
                 pass  # Alerts and notes are in the commit already.
     return tuple(outcomes)
-
-
-def _rank(action: Action) -> int:
-    """Its turn within the tick; equals keep the core's order."""
-    match action:
-        case Fence():
-            return 0
-        case Cancel() | CancelForeign():
-            return 1
-        case SetLeverage():
-            return 3
-        case Place(leg=Leg.SPOT, side=Side.BUY):
-            return 3
-        case _:
-            return 2
 
 
 def write(venue: Venue, action: Write) -> Outcome | None:

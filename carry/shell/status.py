@@ -6,7 +6,7 @@ A pure function of the state; numbers are decimal strings, so that a program rea
 from decimal import Decimal
 from typing import Any
 
-from carry.core import ledger, risk
+from carry.core import conditions, ledger, risk
 from carry.core.num import BPS, ZERO, show
 from carry.core.state import PHASE_NAMES, Carry, Enter, Exit, Gate, HedgeOk, Idle, State
 from carry.core.step import gates, naked
@@ -24,6 +24,7 @@ def report(seq: int, state: State) -> Report:
         "mode": risk.mode(state).value,
         "now_ms": state.venue_ms if state.venue_ms is not None else state.wall_ms,
         "seq": seq,
+        "venue_condition": state.condition.value,
         "account_mode": state.account.mode.value if state.account.mode else None,
         "markets": [market(state, carry, found) for carry in state.carries.values()],
         "pnl": pnl(state),
@@ -60,6 +61,7 @@ def market(state: State, carry: Carry, found: tuple[Gate, ...]) -> Report:
     return {
         "coin": carry.coin,
         "phase": PHASE_NAMES[type(carry.phase)],
+        "condition": carry.condition.value,
         "spot_sz": show(carry.spot_sz),
         "perp_sz": show(carry.perp_sz),
         "delta_usd": None if px is None else show((delta * px).quantize(CENT)),
@@ -121,6 +123,12 @@ def why(state: State, carry: Carry, found: tuple[Gate, ...]) -> str:
     if halted and (carry.repair is not None or isinstance(carry.phase, Enter | Exit)):
         naked_now = "a leg is naked and " if carry.repair is not None else ""
         return f"HALT: {naked_now}nothing is traded until `carry resume --ack {halted[0]}`"
+    stands = conditions.says(state, carry)
+    also = "" if stands is None or isinstance(carry.phase, Idle) else f"; {stands}"
+    return _doing(state, carry, found) + also
+
+
+def _doing(state: State, carry: Carry, found: tuple[Gate, ...]) -> str:
     if carry.repair is not None:
         doing = "unwinding the excess leg" if carry.repair.unwinding else "hedging what filled"
         return f"{doing}, for {carry.repair.spent_ms} ms"

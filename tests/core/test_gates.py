@@ -102,6 +102,10 @@ def agent(left_ms: int) -> Callable[[State], State]:
     return change
 
 
+def post_only(ms: int) -> Callable[[State], State]:
+    return lambda state: attrs.evolve(state, post_only_until_ms=state.now_ms + ms)
+
+
 def carry_with(**changes: Any) -> Callable[[State], State]:
     def change(state: State) -> State:
         carry = attrs.evolve(state.carries["HYPE"], **changes)
@@ -139,6 +143,9 @@ CASES: tuple[Case, ...] = (
     Case(gate="process", passes=False, events="stop"),
     Case(gate="once", passes=True),
     Case(gate="once", passes=False, events="once"),
+    # The hook changes what the tick 2 s later decides on.
+    Case(gate="venue", passes=True, hook=post_only(2_000)),
+    Case(gate="venue", passes=False, hook=post_only(2_001)),
     Case(gate="account_mode", passes=True, account={"mode": "unified"}),
     Case(gate="account_mode", passes=True, account={"mode": "split", "perp_usd": "1000"}),
     Case(gate="account_mode", passes=False, account={"mode": "portfolio"}, also=UNSIZED),

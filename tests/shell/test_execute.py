@@ -109,15 +109,14 @@ def test_a_query_without_an_answer_is_a_gap() -> None:
     assert missed == ["order:0x1"]
 
 
-def test_what_reduces_goes_before_what_adds() -> None:
-    """Fences, withdrawals, hedges and sales, then a spot buy: what is late is an entry."""
+def test_what_is_sent_keeps_the_order_of_the_core() -> None:
+    """Whose nonces rise in it; what is only said is not sent."""
     venue = Venue(seen.Done(intent=1))
     note = Note(event="fee", coin=None, fields={})
     alert = Alert(level="warn", name="x", coin=None, text="x")
     hedge = attrs.evolve(PLACE, leg=Leg.PERP, side=Side.SELL)
-    adds = attrs.evolve(PLACE, leg=Leg.SPOT, side=Side.BUY)
-    run(venue, adds, LEVERAGE, note, hedge, CANCEL, FENCE, alert, QUERY)
-    assert venue.sent == [FENCE, CANCEL, hedge, QUERY, adds, LEVERAGE]
+    run(venue, FENCE, CANCEL, note, hedge, alert, QUERY, PLACE, LEVERAGE)
+    assert venue.sent == [FENCE, CANCEL, hedge, QUERY, PLACE, LEVERAGE]
 
 
 @pytest.mark.parametrize(

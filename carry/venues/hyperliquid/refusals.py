@@ -49,6 +49,7 @@ _BEGINNINGS: Sequence[tuple[str, str]] = (
     ("Cannot switch leverage type with open position", "leverage"),
     ("Isolated position does not have sufficient margin available to decrease", "leverage"),
     ("Position does not use isolated margin", "leverage"),
+    ("Trading is halted", "halted"),
     ("Action disabled when unified account is active", "disabled"),
     ("Unified account only supports", "disabled"),
     ("Abstraction transition not allowed", "disabled"),
