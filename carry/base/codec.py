@@ -21,7 +21,10 @@ from typing import Any, Final, Generic, TypeVar
 import attrs
 import msgspec
 
+from carry.core.policy import Policy
 from carry.core.state import SCHEMA
+from carry.core.types import Market
+from carry.core.venue import Capabilities
 
 T = TypeVar("T")
 Document = dict[str, Any]
@@ -30,6 +33,9 @@ Convert = Callable[[Any], Any]
 MIGRATIONS: Final[Mapping[int, Callable[[Document], Document]]] = {}
 """From version n to n + 1: a pure function of the parsed document. A version that only added
 fields needs none: each says since when it is there, and an older document takes its default."""
+
+STANDING: Final = (Policy, Capabilities, Market)
+STANDING_MAX: Final = 64
 
 TAG: Final = "$"
 
@@ -158,8 +164,26 @@ def _class_rule(cls: type) -> _Rule:
         _BEING_MADE.discard(cls)
     encoders = [(name, rule.encode) for _, name, rule in rules if rule.encode]
     if not encoders and all(alias == name for alias, name, _ in fields):
-        return _Rule(None, _native(cls))
-    return _Rule(_class_encoder(fields, encoders), _class_decoder(cls, fields, rules))
+        found = _Rule(None, _native(cls))
+    else:
+        found = _Rule(_class_encoder(fields, encoders), _class_decoder(cls, fields, rules))
+    return attrs.evolve(found, encode=_once(found.encode)) if cls in STANDING else found
+
+
+def _once(encode: Convert | None) -> Convert:
+    """Write a value once, and its bytes from then on: a policy is the same tick after tick."""
+    written: dict[int, tuple[Any, msgspec.Raw]] = {}
+
+    def raw(value: Any) -> msgspec.Raw:
+        kept = written.get(id(value))  # The value is kept with its bytes: its id is nobody else's.
+        if kept is None:
+            if len(written) >= STANDING_MAX:
+                written.clear()
+            text = _TO_JSON.encode(encode(value) if encode else value)
+            kept = written[id(value)] = value, msgspec.Raw(text)
+        return kept[1]
+
+    return raw
 
 
 def _fields(cls: type) -> list[Any]:

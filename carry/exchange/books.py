@@ -99,6 +99,9 @@ class Book:
 
     def levels(self, *, bids: bool, now: int, limit: int) -> list[Level]:
         """Aggregated levels, best first; `n` counts orders (the maker counts as a few)."""
+        if not self.orders[bids]:
+            maker = self.maker(bids=bids, now=now)[:limit]
+            return [Level(px, sz, 1 + sz % 7) for px, sz in maker]
         merged: dict[int, tuple[int, int]] = {}
         for resting in self.queue(bids=bids, now=now):
             if resting.px not in merged and len(merged) == limit:
