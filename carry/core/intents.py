@@ -54,6 +54,8 @@ def put(state: State, intent: Intent) -> State:
 
 def set_carry(state: State, carry: Carry) -> State:
     """The state with one market replaced."""
+    if state.carries.get(carry.coin) is carry:
+        return state
     return attrs.evolve(state, carries={**state.carries, carry.coin: carry})
 
 

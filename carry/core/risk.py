@@ -178,6 +178,12 @@ def to_payment_ms(state: State) -> int | None:
 # --- gates ----------------------------------------------------------------------------------------
 
 
+def _text(value: Decimal | int | None) -> str:
+    if value is None:
+        return "absent"
+    return show(value) if isinstance(value, Decimal) else str(value)
+
+
 def _at_most(
     name: str,
     coin: str | None,
@@ -189,8 +195,8 @@ def _at_most(
     return Gate(
         name=name,
         market=coin,
-        value="absent" if value is None else show(Decimal(value)),
-        threshold=f"<= {show(Decimal(limit))}",
+        value=_text(value),
+        threshold=f"<= {_text(limit)}",
         passes=value is not None and value <= limit,
         fault=fault or value is None,
     )
@@ -207,8 +213,8 @@ def _at_least(
     return Gate(
         name=name,
         market=coin,
-        value="absent" if value is None else show(Decimal(value)),
-        threshold=f">= {show(Decimal(limit))}",
+        value=_text(value),
+        threshold=f">= {_text(limit)}",
         passes=value is not None and value >= limit,
         fault=fault or value is None,
     )

@@ -93,7 +93,9 @@ def _market(before: State, state: State, coin: str) -> tuple[State, tuple[Action
         if old is Enter:
             carry, more = _counted(state, carry, kept=new is HedgeOk)
             said += more
-    state = set_carry(state, attrs.evolve(carry, phase=decision.phase))
+    if decision.phase != carry.phase:
+        carry = attrs.evolve(carry, phase=decision.phase)
+    state = set_carry(state, carry)
     if found is not None and risk.blocked_only_by_leverage(found) and carry.leverage is not None:
         state, more = planning.lever(state, state.carries[coin])
         return state, said + more
