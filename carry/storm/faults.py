@@ -2,7 +2,7 @@
 
 Each fault of the catalogue is one small function under its id. `on_call` faults take one request
 and answer it; `on_time` faults change the world at a tick. A hit is counted when bytes or the
-venue's state differ from what would have been, and a tick saw the difference.
+venue's state differ from what would have been, and so did something that a tick observed.
 """
 
 import random
@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
+from carry.core.observations import Observations
 from carry.core.state import State
+from carry.venues.transport import PostFailed
 
 from .draw import Strike
 from .wire import Call, StreamFaults
@@ -22,8 +24,10 @@ if TYPE_CHECKING:
 
 Answer = tuple[int, bytes]
 Carried = Callable[["World", Call, random.Random], Answer]
-Struck = Callable[["World", random.Random], "bool | None"]
+Shows = Callable[[Observations], bool]
+Struck = Callable[["World", random.Random], "Shows | bool | None"]
 Fits = Callable[[Call], bool]
+SHOWS_WITHIN_MS: Final = 120_000
 
 
 class Nothing(Exception):
@@ -38,6 +42,11 @@ class OnCall:
 
 ON_CALL: Final[dict[str, OnCall]] = {}
 ON_TIME: Final[dict[str, Struck]] = {}
+
+
+def always(observations: Observations) -> bool:
+    """What would have been observed is not there, whatever else is."""
+    return True
 
 
 def on_call(name: str, fits: Fits) -> Callable[[Carried], Carried]:
@@ -62,6 +71,19 @@ def catalogue() -> tuple[str, ...]:
 
     assert all((faults_host, faults_market, faults_reads, faults_writes))
     return tuple(sorted({*ON_CALL, *ON_TIME}, key=lambda name: int(name[1:])))
+
+
+@attrs.define(eq=False)
+class Hit:
+    """Something that was changed. shows: whether a tick's observations differ by it.
+
+    open: an intent was open when it struck.
+    """
+
+    fault: str
+    open: bool
+    at_ms: int
+    shows: Shows
 
 
 @attrs.define
@@ -91,7 +113,10 @@ class Storm:
         self.open_hits = 0
         self.over = False
         self.restore: Callable[[], None] | None = None
-        self._unseen: list[tuple[str, bool]] = []
+        self.touched: list[Hit] = []  # hits of the call that is being made
+        # What the exchange said to the write being made, by its nonce and whether it is a fence.
+        self.answers: dict[tuple[int, bool], bytes] = {}
+        self._unseen: list[Hit] = []
         self._state: State | None = None
 
     # --- calls --------------------------------------------------------------------------
@@ -101,9 +126,13 @@ class Storm:
         now = self.world.exchange.now
         self.conditions = [c for c in self.conditions if c.until_ms > now]
         for condition in self.conditions:
-            answer = condition.carry(call)
+            try:
+                answer = condition.carry(call)
+            except PostFailed:
+                self.touch(condition.fault)
+                raise
             if answer is not None:
-                self.hit(condition.fault)
+                self.touch(condition.fault)
                 return answer
         answer = self._struck(call)
         if answer is None:
@@ -111,7 +140,7 @@ class Storm:
         for condition in self.conditions:
             changed = condition.after(call, answer)
             if changed != answer:
-                self.hit(condition.fault)
+                self.touch(condition.fault)
                 answer = changed
         return answer
 
@@ -124,12 +153,11 @@ class Storm:
             self.armed.remove(strike)
             self.fired.append(strike)
             self.world.truth.note(f"{strike} on {call.kind}")
-            self.hit(strike.fault)
+            self.touch(strike.fault)
             try:
                 return fault.carry(self.world, call, rng)
             except Nothing:
-                self.hits[strike.fault] -= 1
-                self._unseen.pop()
+                self.touched.pop()
                 self.fired.pop()
                 self.armed.append(strike)
                 return None
@@ -137,12 +165,10 @@ class Storm:
 
     # --- ticks --------------------------------------------------------------------------
 
-    def on_tick(self, state: State) -> None:
+    def on_tick(self, observations: Observations, state: State) -> None:
         """Count what was seen, arm what is due, strike what needs no call."""
         self._state = state
-        for _, open_ in self._unseen:
-            self.open_hits += open_
-        self._unseen.clear()
+        self._count(observations)
         while self.waiting and self.waiting[0].tick <= self.world.tick:
             self.armed.append(self.waiting.pop(0))
         for strike in list(self.armed):
@@ -151,26 +177,43 @@ class Storm:
                 continue
             self.armed.remove(strike)
             self.fired.append(strike)
-            did = struck(self.world, random.Random(strike.key))
-            if did:
-                self.hit(strike.fault)
-            if did is not False:
+            shows = struck(self.world, random.Random(strike.key))
+            if callable(shows):
+                self.hit(strike.fault, shows)
+            if shows is not False:
                 self.world.truth.note(f"{strike}")
             else:
                 # Nothing to break now: tried again at the next tick. (None: counted elsewhere.)
                 self.fired.remove(strike)
                 self.armed.append(strike)
 
-    def hit(self, fault: str) -> None:
-        """Bytes or the venue's state differ; it counts once the next tick has seen it."""
-        self.hits[fault] += 1
-        is_open = self._state is not None and bool(self._state.intents)
-        self._unseen.append((fault, is_open))
+    def _count(self, observations: Observations) -> None:
+        oldest_ms = self.world.exchange.now - SHOWS_WITHIN_MS
+        waiting, self._unseen = self._unseen, []
+        for hit in waiting:
+            if hit.shows(observations):
+                self.hits[hit.fault] += 1
+                self.open_hits += hit.open
+            elif hit.at_ms >= oldest_ms:
+                self._unseen.append(hit)
 
-    def differed(self, fault: str, own: bool) -> None:
-        """A frame was kept back or changed."""
-        if own:
-            self.hit(fault)
+    def touch(self, fault: str) -> None:
+        """The bytes of this call, or what they do, differ: whoever made it says if it shows."""
+        self.touched.append(self._hit(fault, always))
+
+    def settle(self, differs: bool) -> None:
+        """The call is over: its hits show in the next tick, or in none."""
+        if differs:
+            self._unseen += self.touched
+        self.touched.clear()
+
+    def hit(self, fault: str, shows: Shows) -> None:
+        """The world differs; it counts once a tick has seen it."""
+        self._unseen.append(self._hit(fault, shows))
+
+    def _hit(self, fault: str, shows: Shows) -> Hit:
+        is_open = self._state is not None and bool(self._state.intents)
+        return Hit(fault, is_open, self.world.exchange.now, shows)
 
     def hold(self, condition: Condition) -> None:
         self.conditions.append(condition)

@@ -4,10 +4,17 @@ import random
 from decimal import ROUND_DOWN, Decimal
 from typing import TYPE_CHECKING
 
+from carry.core.observations import (
+    BalancesRead,
+    FillSeen,
+    FillsRead,
+    Observations,
+    PositionsRead,
+)
 from carry.exchange.assets import Asset
 from carry.exchange.text import ZERO
 
-from .faults import on_time
+from .faults import Shows, on_time
 
 if TYPE_CHECKING:
     from .world import World
@@ -41,13 +48,25 @@ def _on_tick(asset: Asset, px: Decimal) -> Decimal:
     return Decimal(units - units % asset.tick(units)).scaleb(-asset.px_decimals)
 
 
+def taken(observations: Observations) -> bool:
+    """Whether a tick saw a fill that nobody of ours asked for, or the positions after it."""
+    fills = [event.fill for event in observations.events if isinstance(event, FillSeen)]
+    for read in observations.reads:
+        if isinstance(read, PositionsRead):
+            return True
+        if isinstance(read, FillsRead):
+            fills += read.fills
+    return any(fill.cloid is None for fill in fills)
+
+
 @on_time("F80")
-def deleveraged(world: "World", rng: random.Random) -> bool:
-    return adl(world, rng, Decimal(rng.choice((1, 5, 20, 50, 90, 100))) / 100)
+def deleveraged(world: "World", rng: random.Random) -> Shows | bool:
+    fraction = Decimal(rng.choice((1, 5, 20, 50, 90, 100))) / 100
+    return taken if adl(world, rng, fraction) else False
 
 
 @on_time("F81")
-def liquidated(world: "World", rng: random.Random) -> bool:
+def liquidated(world: "World", rng: random.Random) -> Shows | bool:
     """The venue closes a part of the short in the book, in the account's name."""
     coin = _short(world, rng)
     if coin is None:
@@ -64,11 +83,11 @@ def liquidated(world: "World", rng: random.Random) -> bool:
     ex.matching.liquidate_in_book(account, asset, sz=units, row=row)
     ex.streams.flush()
     world.link.pump()
-    return True
+    return taken
 
 
 @on_time("F15")
-def one_wei_short(world: "World", rng: random.Random) -> bool:
+def one_wei_short(world: "World", rng: random.Random) -> Shows | bool:
     """Some dust of the coin leaves: the balance is now a wei short of whole lots."""
     ex = world.exchange
     account = ex.accounts[world.account]
@@ -86,5 +105,5 @@ def one_wei_short(world: "World", rng: random.Random) -> bool:
         held.total -= gone
         ex.house.pay_in(coin.token.index, -gone)
         world.truth.withdrawn(name, gone)
-        return True
+        return lambda observations: any(isinstance(r, BalancesRead) for r in observations.reads)
     return False

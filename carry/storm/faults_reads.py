@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from carry.core.observations import Observations
 from carry.venues.transport import PostFailed
 
-from .faults import Answer, Condition, on_call, on_time
+from .faults import Answer, Condition, Shows, on_call, on_time
 from .wire import Call
 
 if TYPE_CHECKING:
@@ -50,24 +51,29 @@ def replayed(world: "World", rng: random.Random) -> None:
         world.link.faults.shuffle = rng.randrange(2, 5)
 
 
+def missed(observations: Observations) -> bool:
+    """Whether a tick knows that the stream was cut."""
+    return any(source.startswith("stream:") for source in observations.gaps)
+
+
 @on_time("F42")
-def refused(world: "World", rng: random.Random) -> bool:
+def refused(world: "World", rng: random.Random) -> Shows:
     world.link.faults.refuse_ms = world.exchange.now + rng.randrange(5_000, 90_000)
     world.link.drop()
-    return True
+    return missed
 
 
 @on_time("F43")
-def gap(world: "World", rng: random.Random) -> bool:
+def gap(world: "World", rng: random.Random) -> Shows:
     world.link.drop()
-    return True
+    return missed
 
 
 # --- the venue ------------------------------------------------------------------------------------
 
 
 @on_time("F50")
-def down(world: "World", rng: random.Random) -> bool:
+def down(world: "World", rng: random.Random) -> None:
     """No API: all of it, only reads, only writes, or one endpoint."""
     what = rng.choice(("all", "/info", "/exchange", rng.choice(PRIVATE)))
     if rng.random() < 0.9:
@@ -84,11 +90,10 @@ def down(world: "World", rng: random.Random) -> bool:
         raise PostFailed(False, "connection refused")
 
     world.storm.hold(Condition("F50", world.exchange.now + ms, carry=carry))
-    return True
 
 
 @on_time("F51")
-def upgrade(world: "World", rng: random.Random) -> bool:
+def upgrade(world: "World", rng: random.Random) -> None:
     """Sockets drop, everything is down for some seconds, then only post-only orders are taken."""
     now = world.exchange.now
     dark = rng.randrange(1_000, 20_000)
@@ -100,7 +105,6 @@ def upgrade(world: "World", rng: random.Random) -> bool:
 
     world.storm.hold(Condition("F51", now + dark, carry=carry))
     world.exchange.post_only_until_ms = now + dark + rng.randrange(60_000, 600_000)
-    return True
 
 
 # --- reads ----------------------------------------------------------------------------------------
@@ -113,7 +117,7 @@ def _of_nobody(world: "World", call: Call) -> Answer:
 
 
 @on_time("F60")
-def empty_but_valid(world: "World", rng: random.Random) -> bool:
+def empty_but_valid(world: "World", rng: random.Random) -> None:
     until = world.exchange.now + rng.choice((1, rng.randrange(1_000, 40_000)))
     kinds = rng.choice((PRIVATE, (rng.choice(PRIVATE),), PRIVATE[:2]))
 
@@ -121,11 +125,10 @@ def empty_but_valid(world: "World", rng: random.Random) -> bool:
         return _of_nobody(world, call) if call.kind in kinds else answer
 
     world.storm.hold(Condition("F60", until, after=after))
-    return True
 
 
 @on_time("F61")
-def mode_flips(world: "World", rng: random.Random) -> bool:
+def mode_flips(world: "World", rng: random.Random) -> None:
     """The mode reads as another one; in some flips the perp account reads as nothing too."""
     until = world.exchange.now + rng.randrange(3_000, 60_000)
     word = msgspec.json.encode(
@@ -141,11 +144,10 @@ def mode_flips(world: "World", rng: random.Random) -> bool:
         return answer
 
     world.storm.hold(Condition("F61", until, after=after))
-    return True
 
 
 @on_time("F63")
-def list_truncated(world: "World", rng: random.Random) -> bool:
+def list_truncated(world: "World", rng: random.Random) -> None:
     """Positions are left out of an otherwise complete reply."""
     until = world.exchange.now + rng.randrange(500, 3_000)
 
@@ -157,7 +159,6 @@ def list_truncated(world: "World", rng: random.Random) -> bool:
         return 200, msgspec.json.encode(decoded)
 
     world.storm.hold(Condition("F63", until, after=after))
-    return True
 
 
 @on_call("F67", lambda call: call.kind in HISTORIES)

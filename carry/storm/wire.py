@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 import msgspec
 
+from carry.core.observations import BookSeen, Observations
 from carry.venues.transport import PostFailed, Reply
 
 if TYPE_CHECKING:
@@ -78,6 +79,12 @@ def timed_out(world: "World", text: str = "timeout") -> PostFailed:
     """The call's deadline passed without a reply."""
     world.pass_ms(CALL_MS)
     return PostFailed(True, text)
+
+
+def seen_twice(observations: Observations) -> bool:
+    """Whether a tick heard the same thing twice, or more than once in a row of replays."""
+    own = [str(event) for event in observations.events if not isinstance(event, BookSeen)]
+    return len(dict.fromkeys(own)) < len(own)
 
 
 @attrs.define
@@ -174,21 +181,21 @@ class StormLink:
         faults, now, storm = self.faults, self._world.exchange.now, self._world.storm
         own = text.startswith(OWN)
         if now < faults.dead_ms:
-            storm.differed("F40", own)
+            self._gone("F40", own)
             return ()
         channel, until = faults.frozen
         if now < until and text.startswith(f'{{"channel":"{channel}"'):
-            storm.differed("F41", own)
+            self._gone("F41", own)
             return ()
         if not own:
             return (text,)
         if faults.drop_fills and text.startswith(OWN[1]):
             faults.drop_fills -= 1
-            storm.differed("F27", True)
+            self._gone("F27", True)
             return ()
         if faults.twice:
             faults.twice -= 1
-            storm.differed("F44", True)
+            storm.hit("F44", seen_twice)
             old = faults.kept[-3:]
             faults.kept.append(text)
             return (*old, text, text)
@@ -197,10 +204,15 @@ class StormLink:
             faults.kept.append(text)
             if faults.shuffle:
                 return ()
-            storm.differed("F44", True)
+            self._gone("F44", True)
             held, faults.kept = faults.kept[::-1], []
             return held
         return (text,)
+
+    def _gone(self, fault: str, own: bool) -> None:
+        """A frame about our own orders or fills is not there when it should be."""
+        if own:
+            self._world.storm.hit(fault, lambda observations: True)
 
     def _arrive(self, text: str) -> None:
         now = self._world.exchange.now
@@ -214,6 +226,10 @@ class StormLink:
     def next_own_ms(self) -> int | None:
         """When the next frame about an own order or fill arrives; None when none is on its way."""
         return next((due for due, text in self._frames if text.startswith(OWN)), None)
+
+    def waiting(self) -> bool:
+        """Whether word of an own order or fill is on its way, or there and not read yet."""
+        return any(text.startswith(OWN) for _, text in self._frames)
 
     # --- for the bot --------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import attrs
+import msgspec
 
 from carry.base.clock import Streaming, WallClock
 from carry.base.secrets import Redactor
@@ -34,6 +35,7 @@ from .draw import CONCERNS, Case, stream
 from .faults import Storm
 from .invariants import Truth, Violation
 from .market import START_MINUTE, Shaped, thin_out
+from .watched import Watched
 from .wire import StormLink, Wire
 
 EPOCH_MS: Final = 1_767_607_200_000
@@ -216,7 +218,7 @@ class World:
         policy, _ = overridden(case.policy, journal.given(state.command_id))
         self.venue.stream.start()
         self.bot = StormBot(
-            venue=self.venue,
+            venue=Watched(self.venue, self),
             clock=self.clock,
             journal=journal,
             state=state,
@@ -285,7 +287,7 @@ class World:
         if self.keep_history:
             self.history = [*self.history[-60:], (before, observations, after, actions)]
         self.truth.on_commit(before, observations, after, actions)
-        self.storm.on_tick(after)
+        self.storm.on_tick(observations, after)
         self.on_tick()
         if self._enough():
             self._done = True
@@ -328,6 +330,9 @@ class World:
         if status == 429:
             self.truth.throttled_ms = self.exchange.now
         if path == "/exchange":
+            decoded = msgspec.json.decode(body)
+            fences = decoded["action"]["type"] == "noop"
+            self.storm.answers.setdefault((decoded["nonce"], fences), answer)
             self.truth.landed(body, status, answer)
         return status, answer
 
