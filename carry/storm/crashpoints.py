@@ -1,7 +1,8 @@
 """A crash at every boundary of a story: each SQL statement, each send, each receive, each wait.
 
 The boundaries are those the run itself passes (`World.boundary`), so a new statement or a new
-request is covered by being there. Whatever the boundary, the story ends as it would have.
+request is covered by being there. Prices stand still in a story, so that what is traded costs the
+same whenever it is traded: whatever the boundary, position and ledger come out the same.
 """
 
 from collections.abc import Iterator
@@ -14,22 +15,30 @@ from carry.core.policy import Execution, MarketPolicy, Policy, Risk, Strategy
 
 from .draw import Case, Order, Strike
 from .invariants import Violation
-from .market import Shape
+from .market import STILL, Shape
 from .phases import Life
 from .world import World
 
 TICKS: Final = 90
+TICKS_MAX: Final = 400  # with the wait for a payment
+PAID_INTERVAL_MS: Final = 15_000
 SEED: Final = 5
+COIN: Final = "HYPE"
 
 
 @attrs.frozen
 class Story:
-    """What happens between two ticks. faults: (tick, id) of strikes; orders: (tick, what)."""
+    """What happens between two ticks. faults: (tick, id) of strikes; orders: (tick, what).
+
+    dearer_usd: by how much its costs may differ by when it trades: a book that refills, a window in
+    which nobody may take. Elsewhere it is the venue's rounding of each fill's fee.
+    """
 
     first: int
     last: int
     faults: tuple[tuple[int, str], ...] = ()
     orders: tuple[tuple[int, str], ...] = ()
+    dearer_usd: Decimal = Decimal("0.00001")
 
 
 STORIES: Final[dict[str, Story]] = {
@@ -42,9 +51,9 @@ STORIES: Final[dict[str, Story]] = {
     "deleveraged": Story(40, 48, ((40, "F80"),)),
     "answer lost": Story(4, 12, ((4, "F20"),)),
     "lands later": Story(4, 12, ((4, "F21"),)),
-    "partial fill": Story(4, 12, ((4, "F37"),)),
+    "partial fill": Story(4, 12, ((4, "F37"),), (), Decimal("0.05")),
     "stop": Story(8, 14, (), ((8, "stop"),)),
-    "upgrade": Story(40, 52, ((38, "F51"),), ((44, "flatten"),)),
+    "upgrade": Story(40, 52, ((38, "F51"),), ((44, "flatten"),), Decimal("0.05")),
 }
 
 
@@ -63,10 +72,10 @@ def case_of(story: Story) -> Case:
             ),
             execution=Execution(entry_cooldown_ms=20_000),
             risk=Risk(slice_usd=Decimal(50)),
-            markets=(MarketPolicy(base="HYPE"),),
+            markets=(MarketPolicy(base=COIN),),
             source="storm",
         ),
-        shape=Shape(regime="calm", begin_min=0, bp=0, minutes=0),
+        shape=Shape(regime=STILL, begin_min=0, bp=0, minutes=0),
         strikes=tuple(
             Strike(no=no, fault=fault, tick=tick, key=no)
             for no, (tick, fault) in enumerate(story.faults)
@@ -88,24 +97,80 @@ def boundaries(story: Story) -> range:
         world.close()
 
 
-def crash_at(story: Story, boundary: int) -> str | None:
-    """Tell the story with a crash at `boundary`, to its end: flat, every cent explained.
+@attrs.frozen(kw_only=True)
+class Ending:
+    """What came of a story: the carry held after it, and what is left once the operator closed it.
 
-    None when all promises held, else what broke.
+    held, flat: true (spot, perp). Ledger, USD: costs_usd is fees and slippage.
     """
-    world = World(case_of(story))
+
+    held: tuple[Decimal, Decimal]
+    flat: tuple[Decimal, Decimal]
+    funding_usd: Decimal
+    external_usd: Decimal
+    costs_usd: Decimal
+
+    def equals(self, other: "Ending", dearer_usd: Decimal) -> bool:
+        apart = abs(self.costs_usd - other.costs_usd)
+        return attrs.evolve(self, costs_usd=other.costs_usd) == other and apart <= dearer_usd
+
+
+def tell(story: Story, crash: int | None = None) -> Ending:
+    """Live a story to its end, with a crash at a boundary or without.
+
+    Raises Violation when a promise was broken on the way.
+    """
+    case = case_of(story)
+    world = World(case)
     life = Life(world)
-    world.crash_at = boundary
+    world.crash_at = crash
     try:
         world.run(TICKS * 6 // 10)
         life._heal()
         world.run(TICKS)
+        paid = world.exchange.paid_hour
+        world.bot.manner = attrs.evolve(world.bot.manner, interval_ms=PAID_INTERVAL_MS)
+        world.run(TICKS_MAX, lambda: world.exchange.paid_hour > paid and settled(world))
+        held = standing(world)
         life._kill()
-    except Violation as violation:
-        return str(violation)
+        assert world.truth.state is not None
+        ledger = world.truth.state.carries[COIN].ledger
     finally:
         world.close()
-    return None if world.restarts else "the boundary was never reached"
+    if crash is not None and not world.restarts:
+        raise Violation("CRASHPOINT", f"boundary {crash} was never reached")
+    return Ending(
+        held=held,
+        flat=standing(world),
+        funding_usd=ledger.funding_usd,
+        external_usd=ledger.external_usd,
+        costs_usd=ledger.fees_usd + ledger.slippage_usd,
+    )
+
+
+def settled(world: World) -> bool:
+    """Whether the payment of the hour is booked, and nothing is on its way."""
+    state = world.bot.state
+    receipts_ms = state.account.receipts_ms - state.now_ms + world.exchange.now
+    return not state.intents and receipts_ms > world.exchange.funding.next_stamp(
+        world.exchange.paid_hour
+    )
+
+
+def standing(world: World) -> tuple[Decimal, Decimal]:
+    return world.truth.spot(COIN), world.truth.perp(COIN)
+
+
+def crash_at(story: Story, boundary: int, whole: Ending) -> str | None:
+    """None when a crash there changes nothing in the end, else what it changed.
+
+    whole: how the story ends without a crash.
+    """
+    try:
+        ending = tell(story, boundary)
+    except Violation as violation:
+        return str(violation)
+    return None if ending.equals(whole, story.dearer_usd) else f"{ending} instead of {whole}"
 
 
 def every(stride: int = 1) -> Iterator[tuple[str, int]]:

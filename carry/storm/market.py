@@ -17,6 +17,8 @@ LONG_AGO_PREMIUM_E6 = 700
 START_MINUTE = 35
 """Runs begin so many minutes past an hour: the first payment comes early."""
 
+STILL = "still"  # never drawn: prices stand, so that what is traded costs the same at any time
+STILL_PREMIUM_E6 = 800
 REGIMES = ("calm", "trend", "crash", "thin", "blowout", "flipflop")
 
 
@@ -81,6 +83,8 @@ class Shaped:
         if hour < self._start_hour - HISTORY_HOURS:
             return self._long_ago(coin)
         plain = self._under.path(coin, hour)
+        if self.shape.regime == STILL:
+            return self._standing(coin)
         first = (hour * HOUR_MS - self.start_ms) // MINUTE_MS
         if first + KNOTS <= self.shape.begin_min or self.shape.regime in ("calm", "thin"):
             return plain
@@ -93,6 +97,16 @@ class Shaped:
                 [px * f[2] // E4 for px, f in zip(plain.spot, at, strict=True)],
             )
             self._made[(coin, hour)] = made
+        return made
+
+    def _standing(self, coin: str) -> HourPath:
+        """Every hour alike, at one price, the perp a little above the oracle."""
+        made = self._made.get((coin, 1))
+        if made is None:
+            px = self._under.path(coin, self._start_hour).oracle[0]
+            perp = px + px * STILL_PREMIUM_E6 // 1_000_000
+            made = HourPath([px] * KNOTS, [perp] * KNOTS, [px] * KNOTS)
+            self._made[(coin, 1)] = made
         return made
 
     def _long_ago(self, coin: str) -> HourPath:
@@ -116,4 +130,8 @@ def thin_out(exchange: Exchange, part: int) -> None:
         asset.impact_usd = max(asset.impact_usd // part, 1)
 
 
-
+def stand_still(exchange: Exchange) -> None:
+    """Quotes without noise: the same touch at every instant."""
+    for asset in exchange.assets.values():
+        low, _ = asset.half_spread_e9
+        asset.half_spread_e9 = (low, low + 1)

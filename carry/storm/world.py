@@ -34,7 +34,7 @@ from carry.venues.keys import AgentKey
 from .draw import CONCERNS, Case, stream
 from .faults import Storm
 from .invariants import Truth, Violation
-from .market import START_MINUTE, Shaped, thin_out
+from .market import START_MINUTE, STILL, Shaped, stand_still, thin_out
 from .watched import Watched
 from .wire import StormLink, Wire
 
@@ -156,6 +156,8 @@ class World:
         self.exchange.funding.history_sample_ms = HOUR_MS
         if case.shape.regime == "thin":
             thin_out(self.exchange, 25)
+        elif case.shape.regime == STILL:
+            stand_still(self.exchange)
         self.exchange.set_start(start_ms + START_MINUTE * 60_000)
         self.account = play_account()
         self.key = AgentKey(play_agent().reveal())
