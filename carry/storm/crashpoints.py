@@ -12,6 +12,7 @@ from typing import Final
 import attrs
 
 from carry.core.policy import Execution, MarketPolicy, Policy, Risk, Strategy
+from carry.core.state import HedgeOk
 
 from .draw import Case, Order, Strike
 from .invariants import Violation
@@ -20,8 +21,9 @@ from .phases import Life
 from .world import World
 
 TICKS: Final = 90
-TICKS_MAX: Final = 400  # with the wait for a payment
-PAID_INTERVAL_MS: Final = 15_000
+HEALED: Final = 54  # the tick from which no fault strikes
+TICKS_MAX: Final = 400  # with the wait for the first payment
+START_S: Final = 3_600 - 115  # of an hour: the payment comes when every story has been told
 SEED: Final = 5
 COIN: Final = "HYPE"
 
@@ -86,7 +88,7 @@ def case_of(story: Story) -> Case:
 
 def boundaries(story: Story) -> range:
     """The numbers of the boundaries between the story's first and last tick."""
-    world = World(case_of(story))
+    world = World(case_of(story), start_s=START_S)
     Life(world)
     try:
         world.run(max(story.first, 1))
@@ -121,16 +123,13 @@ def tell(story: Story, crash: int | None = None) -> Ending:
     Raises Violation when a promise was broken on the way.
     """
     case = case_of(story)
-    world = World(case)
+    world = World(case, start_s=START_S)
     life = Life(world)
     world.crash_at = crash
     try:
-        world.run(TICKS * 6 // 10)
+        world.run(HEALED)
         life._heal()
-        world.run(TICKS)
-        paid = world.exchange.paid_hour
-        world.bot.manner = attrs.evolve(world.bot.manner, interval_ms=PAID_INTERVAL_MS)
-        world.run(TICKS_MAX, lambda: world.exchange.paid_hour > paid and settled(world))
+        world.run(TICKS_MAX, lambda: paid(world))
         held = standing(world)
         life._kill()
         assert world.truth.state is not None
@@ -148,13 +147,11 @@ def tell(story: Story, crash: int | None = None) -> Ending:
     )
 
 
-def settled(world: World) -> bool:
-    """Whether the payment of the hour is booked, and nothing is on its way."""
+def paid(world: World) -> bool:
+    """Whether a carry is held, its hour's payment is booked, and nothing is on its way."""
     state = world.bot.state
-    receipts_ms = state.account.receipts_ms - state.now_ms + world.exchange.now
-    return not state.intents and receipts_ms > world.exchange.funding.next_stamp(
-        world.exchange.paid_hour
-    )
+    holds = isinstance(state.carries[COIN].phase, HedgeOk)
+    return holds and not state.intents and state.carries[COIN].ledger.funding_usd > 0
 
 
 def standing(world: World) -> tuple[Decimal, Decimal]:

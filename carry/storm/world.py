@@ -41,6 +41,7 @@ from .wire import StormLink, Wire
 EPOCH_MS: Final = 1_767_607_200_000
 HOUR_MS: Final = 3_600_000
 RESTARTS_MAX: Final = 400
+START_S: Final = START_MINUTE * 60
 
 
 class Killed(BaseException):
@@ -145,9 +146,12 @@ class Due:
 
 
 class World:
-    """See the module. `disk`: keep the journal in a file, as in production, not in memory."""
+    """See the module. `disk`: keep the journal in a file, as in production, not in memory.
 
-    def __init__(self, case: Case, *, disk: bool = False) -> None:
+    start_s: seconds past an hour at which life begins.
+    """
+
+    def __init__(self, case: Case, *, disk: bool = False, start_s: int = START_S) -> None:
         self.case = case
         self.rng = {concern: stream(case.seed, concern) for concern in CONCERNS}
         start_ms = EPOCH_MS + case.seed % 24 * HOUR_MS
@@ -158,7 +162,7 @@ class World:
             thin_out(self.exchange, 25)
         elif case.shape.regime == STILL:
             stand_still(self.exchange)
-        self.exchange.set_start(start_ms + START_MINUTE * 60_000)
+        self.exchange.set_start(start_ms + start_s * 1_000)
         self.account = play_account()
         self.key = AgentKey(play_agent().reveal())
         self.exchange.open_account(self.account, mode=case.mode, usdc=case.funds_usd)
