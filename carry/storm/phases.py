@@ -18,7 +18,8 @@ HEDGED_MS: Final = 30_000  # L1
 KNOWN_MS: Final = 30_000  # L2
 PROTECTED_MS: Final = 20_000  # L3
 FLAT_MS: Final = 120_000  # L4
-SETTLE_MS: Final = 600_000  # after the kill: time to be flat and to read the slow histories
+FLAT_INTERVAL_MS: Final = 30_000
+SETTLE_MS: Final = 1_500_000  # after the kill: time for two reads of the slow histories
 
 
 @attrs.frozen(kw_only=True)
@@ -105,7 +106,6 @@ class Life:
         self._orders = list(world.case.orders)
         self._healed_ms: int | None = None
         self._killed_ms: int | None = None
-        self._swept = False
         world.on_tick = self._tick
 
     def run(self) -> None:
@@ -128,10 +128,9 @@ class Life:
         if self._healed_ms is not None and not self._halts():
             self._deadlines(world.exchange.now)
         state = world.truth.state
-        if self._killed_ms is not None and not self._swept and state and is_flat(state):
-            # All that is missing now are the slow histories: a gap has them read.
-            world.link.drop()
-            self._swept = True
+        if self._killed_ms is not None and state is not None and is_flat(state):
+            # Only the slow histories are waited for now: no need to look every second.
+            world.bot.manner = attrs.evolve(world.bot.manner, interval_ms=FLAT_INTERVAL_MS)
 
     def _halts(self) -> bool:
         state = self.world.truth.state
