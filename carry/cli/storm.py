@@ -10,8 +10,11 @@ import click
 @click.option("--ticks", type=click.IntRange(min=100), default=2_000, help="Ticks of each seed.")
 @click.option("--preset", help='"none", or faults joined by "+", such as F20+F100.')
 @click.option("--jobs", type=click.IntRange(min=1), default=1, help="Processes.")
+@click.option("--twins", is_flag=True, help="Each seed without its faults too: funding kept.")
 @click.option("--json", "as_json", is_flag=True, help="The figures as one JSON object.")
-def storm(seeds: str, ticks: int, preset: str | None, jobs: int, as_json: bool) -> int:
+def storm(
+    seeds: str, ticks: int, preset: str | None, jobs: int, twins: bool, as_json: bool
+) -> int:
     """Run whole bots against the exchange under faults; exit 1 at a broken promise."""
     from carry.storm import campaign
 
@@ -22,7 +25,7 @@ def storm(seeds: str, ticks: int, preset: str | None, jobs: int, as_json: bool) 
         raise click.UsageError(str(error)) from None
     with click.progressbar(length=last - first, label="storm", hidden=as_json) as bar:
         outcomes = campaign.run_all(
-            range(first, last), ticks, preset, jobs, lambda outcome: bar.update(1)
+            range(first, last), ticks, preset, jobs, lambda outcome: bar.update(1), twins=twins
         )
     figures = campaign.summary(outcomes)
     broken = [outcome for outcome in outcomes if outcome.broken is not None]

@@ -15,11 +15,12 @@ from carry.shell.say import render
 from .draw import Case, Strike, draw
 from .faults import catalogue
 from .market import REGIMES
-from .phases import Outcome, live
+from .phases import Outcome, beside_its_twin, live
 
 SHRINK_RUNS_MAX: Final = 80
 TRANSCRIPT_TICKS: Final = 12
 Preset = str | None
+Job = tuple[int, int, Preset, bool]  # seed, ticks, preset, and whether its twin is run too
 
 
 class BadPreset(ValueError):
@@ -36,8 +37,10 @@ def case_of(seed: int, ticks: int, preset: Preset = None) -> Case:
     return draw(seed, ticks, known, preset)
 
 
-def run_one(job: tuple[int, int, Preset]) -> Outcome:
-    return live(case_of(*job))[0]
+def run_one(job: Job) -> Outcome:
+    seed, ticks, preset, twins = job
+    case = case_of(seed, ticks, preset)
+    return beside_its_twin(case) if twins else live(case)[0]
 
 
 def run_all(
@@ -46,9 +49,14 @@ def run_all(
     preset: Preset = None,
     jobs: int = 1,
     done: Callable[[Outcome], None] = lambda outcome: None,
+    *,
+    twins: bool = False,
 ) -> list[Outcome]:
-    """The outcomes of all seeds, by seed. `done` is told each as it comes."""
-    work = [(seed, ticks, preset) for seed in seeds]
+    """The outcomes of all seeds, by seed. `done` is told each as it comes.
+
+    twins: run each seed without its faults too, to compare what they earn.
+    """
+    work: list[Job] = [(seed, ticks, preset, twins) for seed in seeds]
     outcomes: list[Outcome] = []
     for outcome in _outcomes(work, jobs):
         done(outcome)
@@ -56,7 +64,7 @@ def run_all(
     return sorted(outcomes, key=lambda outcome: outcome.seed)
 
 
-def _outcomes(work: Sequence[tuple[int, int, Preset]], jobs: int) -> Iterator[Outcome]:
+def _outcomes(work: Sequence[Job], jobs: int) -> Iterator[Outcome]:
     if jobs <= 1:
         yield from map(run_one, work)
         return
@@ -148,6 +156,7 @@ def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "hits_while_open_percent": _percent(sum(o.open_hits for o in outcomes), sum(hits.values())),
         "held_before_percent": _percent(sum(o.held_before for o in outcomes), len(outcomes)),
         "held_after_percent": _percent(sum(o.held_after for o in whole), len(whole)),
+        "funding_kept_percent": kept_percent(outcomes),
         "worst_naked_usd": show(Decimal(worst).quantize(Decimal("0.01"))),
         "longest_naked_ms": max((o.longest_ms for o in outcomes), default=0),
         "restarts": sum(o.restarts for o in outcomes),
@@ -173,6 +182,20 @@ def regime(outcomes: Sequence[Outcome], name: str) -> dict[str, Any]:
         "longest_ms": max((o.longest_ms for o in mine), default=0),
         "without_faults_ms": max((o.longest_ms for o in mine if o.faultless), default=0),
     }
+
+
+def kept_percent(outcomes: Sequence[Outcome]) -> float | None:
+    """What was earned of what the same seeds earn without faults; None when no twin was run.
+
+    Over the hours that both lived: a process that was stopped for an hour lives longer.
+    """
+    kept = whole = ZERO
+    for outcome in outcomes:
+        for hour, usd in (outcome.twin or {}).items():
+            if usd > 0:
+                kept += outcome.payments.get(hour, ZERO)
+                whole += usd
+    return float(round(100 * kept / whole, 1)) if whole else None
 
 
 def _percent(part: int, whole: int) -> float:

@@ -25,7 +25,7 @@ from carry.core.actions import (
 )
 from carry.core.num import ZERO
 from carry.core.observations import Flatten, Kill, Observations, Pause, Resume
-from carry.core.state import Exit, Idle, State
+from carry.core.state import Exit, HedgeOk, Idle, State
 from carry.core.types import Leg
 from carry.exchange.assets import Asset
 from carry.exchange.text import units
@@ -40,8 +40,9 @@ CAP_SLACK: Final = Decimal("1.03")
 NONCE_MS_MAX: Final = 60_000
 EXPIRY_MS_MAX: Final = 15_000
 LOOK_MS: Final = 1_000
+WEIGHT_MAX: Final = 960  # 80 % of what the venue allows a minute
+NOTIONAL_MIN: Final = 10
 BROKEN_RULES: Final = ("divisible by tick", "invalid size", "zero size", "minimum value")
-LAYS_DOWN: Final = ("journal_old", "other_writer", "journal", "signature")
 
 
 class Violation(BaseException):
@@ -95,6 +96,7 @@ class Truth:
         self.alerts: dict[str, int] = {}
         self.effects = hashlib.sha256()
         self.state: State | None = None
+        self.booted_ms = 0
         self.shut: dict[str, bool] = {}  # what the operator closed, and did not open again
         self.held_coins: dict[str, bool] = {}
         self.backup_used = False
@@ -109,8 +111,17 @@ class Truth:
         del self.notes[:-200]
 
     def booted(self) -> None:
+        """A process begins, on a journal that a crash may have left."""
         self.note("the process started")
         self.state = self.world.bot.state
+        self.booted_ms = self.world.exchange.now
+        check = self.world.db.cursor().execute("PRAGMA quick_check").fetchone()
+        if check[0] != "ok":
+            raise Violation("I23", f"the journal is damaged: {check[0]}")
+        known = {intent.cloid: True for intent in self.state.intents.values()}
+        for cloid in self.flying:
+            if cloid and cloid not in known and not self.backup_used:
+                raise Violation("I23", f"{cloid} may still land, and the journal has forgotten it")
 
     def rolled_back(self) -> None:
         self.note("the journal is an old copy now")
@@ -243,6 +254,9 @@ class Truth:
                 raise Violation("I04", f"{kind} expires at {expires}, now {now}")
         if kind.startswith("cancel"):
             self.cancels += 1
+        used = self.world.exchange.meters.ip.last_minute(now)
+        if used > WEIGHT_MAX and now - self.booted_ms > 60_000:
+            raise Violation("I20", f"{used} of weight used within a minute")
         if call.order is not None:
             self._order_sent(call.order, nonce, now)
 
@@ -269,9 +283,11 @@ class Truth:
         asset = ex.assets[order["a"]]
         buys, sz, px = order["b"], Decimal(order["s"]), Decimal(order["p"])
         cloid = order["c"]
+        believed = -state.position(state.carries[asset.base], Leg.PERP)
+        whole = not asset.is_spot and buys and sz == believed
+        if sz * px < NOTIONAL_MIN and not whole:
+            raise Violation("I19", f"an order worth ${sz * px} is sent: {order}")
         if not asset.is_spot and buys:
-            carry = state.carries[asset.base]
-            believed = -state.position(carry, Leg.PERP)
             if order["r"] is not True:
                 raise Violation("I05", f"a perp buy without reduce-only: {order}")
             if sz > believed:
@@ -352,8 +368,24 @@ class Truth:
                 self.alerts[action.name] = self.alerts.get(action.name, 0) + 1
             elif action.__class__ is Note:
                 self._noted(action)
+        if not self.world.case.strikes:
+            self._quiet(before, after, actions)
         self._halted(after)
         self._flat_claimed(before, after)
+
+    def _quiet(self, before: State, after: State, actions: Sequence[Action]) -> None:
+        """Without faults: nothing to be told, nothing taken back, and no leg without the other."""
+        for action in actions:
+            if isinstance(action, Alert):
+                raise Violation("L7", f"an alert without a fault: {action.name}: {action.text}")
+            if isinstance(action, Cancel) and after.policy.execution.style == "taker":
+                raise Violation("L7", f"a cancel without a fault: {action}")
+        for coin, watch in self.naked.items():
+            carry, was = after.carries.get(coin), before.carries.get(coin)
+            rests = carry is not None and not any(True for _ in after.of(coin))
+            held = was is not None and isinstance(was.phase, HedgeOk)
+            if rests and held and watch.since_ms is not None:
+                raise Violation("L7", f"{coin} is held and naked by ${self.delta_usd(coin):.2f}")
 
     def _noted(self, note: Note) -> None:
         if note.event == "external":

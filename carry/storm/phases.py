@@ -14,6 +14,7 @@ from .draw import Case
 from .invariants import Violation
 from .world import Killed, World
 
+HOUR_MS: Final = 3_600_000
 HEDGED_MS: Final = 30_000  # L1
 KNOWN_MS: Final = 30_000  # L2
 PROTECTED_MS: Final = 20_000  # L3
@@ -27,7 +28,8 @@ class Outcome:
     """What became of a seed. `broken`: the invariant and what was seen, None when all held.
 
     effects: SHA-256 of everything the bot sent and said. worst_usd, longest_ms: naked exposure;
-    bound_usd: the slice and the band it is held against.
+    bound_usd: the slice and the band it is held against. payments: funding by the hour, as the
+    exchange paid it before the operator's kill, USD; twin: the same of this seed without faults.
     """
 
     seed: int
@@ -38,7 +40,7 @@ class Outcome:
     open_hits: int
     held_before: bool
     held_after: bool
-    funding_usd: Decimal
+    payments: dict[int, Decimal]
     worst_usd: Decimal
     bound_usd: Decimal
     longest_ms: int
@@ -50,6 +52,7 @@ class Outcome:
     markets: int
     alerts: dict[str, int]
     halted: bool
+    twin: dict[int, Decimal] | None = None
 
 
 def live(case: Case, *, disk: bool = False, keep: bool = False) -> tuple[Outcome, World]:
@@ -68,7 +71,6 @@ def live(case: Case, *, disk: bool = False, keep: bool = False) -> tuple[Outcome
         frames = traceback.format_exception(type(error), error, error.__traceback__)[-4:]
         broken = ("CRASH", f"{type(error).__name__}: {error}\n{''.join(frames)}")
     truth = world.truth
-    state = truth.state
     worst = max(truth.naked.values(), key=lambda naked: naked.worst_usd)
     outcome = Outcome(
         seed=case.seed,
@@ -79,9 +81,7 @@ def live(case: Case, *, disk: bool = False, keep: bool = False) -> tuple[Outcome
         open_hits=world.storm.open_hits,
         held_before=life.held_before,
         held_after=life.held_after,
-        funding_usd=sum((c.ledger.funding_usd for c in state.carries.values()), ZERO)
-        if state is not None
-        else ZERO,
+        payments=life.payments,
         worst_usd=worst.worst_usd,
         bound_usd=worst.bound_usd,
         longest_ms=max(n.longest_ms for n in truth.naked.values()),
@@ -97,12 +97,22 @@ def live(case: Case, *, disk: bool = False, keep: bool = False) -> tuple[Outcome
     return outcome, world
 
 
+def beside_its_twin(case: Case) -> Outcome:
+    """A seed, and what the same bot and market earn without a fault."""
+    outcome = live(case)[0]
+    if outcome.faultless or outcome.broken or outcome.halted:
+        return outcome
+    twin = live(attrs.evolve(case, strikes=()))[0]
+    return attrs.evolve(outcome, twin=twin.payments, broken=twin.broken)
+
+
 class Life:
     """The phases of one world."""
 
     def __init__(self, world: World) -> None:
         self.world = world
         self.held_before = self.held_after = False
+        self.payments: dict[int, Decimal] = {}
         self._orders = list(world.case.orders)
         self._healed_ms: int | None = None
         self._killed_ms: int | None = None
@@ -115,6 +125,9 @@ class Life:
         world.run(case.stormy)
         self._heal()
         world.run(case.ticks)
+        for row in world.truth.account.fundings:
+            hour = row["time"] // HOUR_MS
+            self.payments[hour] = self.payments.get(hour, ZERO) + Decimal(row["usdc"])
         if not self._halts():
             self._kill()
 

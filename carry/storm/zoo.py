@@ -15,7 +15,7 @@ import attrs
 from carry.core import absorb, holdings, intents, phases, planning
 from carry.core import observations as seen
 from carry.core import step as composition
-from carry.core.actions import Fence, Query
+from carry.core.actions import Fence, Place, Query
 from carry.core.state import Idle, State
 from carry.core.types import Leg
 from carry.shell import gather, journal
@@ -195,3 +195,117 @@ def stream_is_the_truth() -> Any:
     real = gather.Gatherer._due
     return mock.patch.object(gather.Gatherer, "_due", due)
 
+
+@animal("an order is called dead at its expiry, not when the venue's clock is past it", "F22")
+def dead_at_its_expiry() -> Any:
+    return mock.patch.object(intents, "LATE_AT_MS", -2_000)
+
+
+@animal("an order that does not fill is tried again at the same price, for ever", "F38+F12+F37")
+def never_widens() -> Any:
+    return mock.patch.object(planning, "_rung", return_value=0)
+
+
+@animal("one reply is enough to believe that something is gone", "F60+F63+F28+F61")
+def believes_one_read() -> Any:
+    def compare(state: State, coin: str, leg: Leg, held: Decimal, issued_ms: int) -> Any:
+        state, said = real(state, coin, leg, held, issued_ms)
+        doubt = state.carries[coin].doubts.get(leg.value)
+        if doubt is None:
+            return state, said
+        return holdings._appeared(state, state.carries[coin], leg, doubt.diff)
+
+    real = holdings.compare
+    return mock.patch.object(absorb, "compare", compare)
+
+
+@animal("the nonce begins anew with the process", "F02+F04+F100")
+def nonces_start_over() -> Any:
+    def load(self: Any) -> Any:
+        state = real(self)
+        return None if state is None else attrs.evolve(state, nonce=0)
+
+    real = journal.Journal.load
+    return mock.patch.object(journal.Journal, "load", load)
+
+
+@animal("repair does not wait for an order whose fate is unknown", "F20+F21+F22+F32")
+def repair_does_not_wait() -> Any:
+    def view(*args: Any) -> Any:
+        return attrs.evolve(real(*args), stuck=False)
+
+    def free(state: State, carry: Any, leg: Leg) -> bool:
+        return all(i.unknown for i in state.of(carry.coin, leg))
+
+    real = phases.view
+    return all_of(
+        mock.patch.object(composition, "view", view), mock.patch.object(planning, "_free", free)
+    )
+
+
+@animal("a pause is forgotten by a restart", "F100+F111")
+def pause_forgotten() -> Any:
+    def load(self: Any) -> Any:
+        state = real(self)
+        if state is None:
+            return None
+        kept = {n: x for n, x in state.latches.items() if x.mode != "reduce"}
+        return attrs.evolve(state, latches=kept)
+
+    real = journal.Journal.load
+    return mock.patch.object(journal.Journal, "load", load)
+
+
+@animal("any status in the reply is taken for our order's", "F24+F32")
+def takes_any_status() -> Any:
+    def only_item(response: Any, kind: str) -> Any:
+        try:
+            return real(response, kind)
+        except replies.Unrecognised:
+            return {"error": "Order could not immediately match against any resting orders."}
+
+    real = replies._only_item
+    return mock.patch.object(replies, "_only_item", only_item)
+
+
+@animal("too many requests means that nothing was done", "F34+F35")
+def busy_is_not_sent() -> Any:
+    def outcome(write: Any, posted: Any) -> Any:
+        if posted.status in (429, 422) and isinstance(write, Place):
+            return seen.NotSent(intent=write.intent, why=posted.why)
+        return real(write, posted)
+
+    real = replies.outcome_of
+    return mock.patch("carry.venues.hyperliquid.venue.outcome_of", outcome)
+
+
+@animal("a copy of the journal is as good as the journal", "F104")
+def backup_is_trusted() -> Any:
+    def journal_old(state: State, number: int, what: str, coin: str) -> Any:
+        return state, ()
+
+    return all_of(
+        mock.patch.object(holdings, "journal_old", journal_old),
+        mock.patch.object(absorb, "journal_old", journal_old),
+    )
+
+
+@animal("what was withdrawn did not fill", "F30+F25+F37")
+def cancelled_is_unfilled() -> Any:
+    def outcome(state: State, fact: Any) -> Any:
+        intent = state.intents.get(str(getattr(fact, "intent", "")))
+        if isinstance(fact, seen.Cancelled) and intent is not None:
+            return intents.settled(state, intent, "never")
+        return real(state, fact)
+
+    real = intents.outcome
+    return mock.patch.object(absorb, "outcome", outcome)
+
+
+@animal("what others do with the account is taken for our own", "F80+F81")
+def others_are_ours() -> Any:
+    def taken(state: State, carry: Any, fill: Any) -> Any:
+        return real(state, attrs.evolve(carry, foreign_perp=carry.foreign_perp + fill.sz), fill)
+
+    real = holdings._taken
+    return mock.patch.object(holdings, "_taken", taken)

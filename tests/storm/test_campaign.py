@@ -50,7 +50,10 @@ def test_what_once_broke_stays_whole(seed: int, ticks: int, preset: str | None) 
     assert outcome.broken is None, outcome.broken
 
 
-RUN = "from carry.storm.campaign import run_one; print(run_one((7, 200, 'F20+F27+F100')).effects)"
+RUN = (
+    "from carry.storm.campaign import run_one; "
+    "print(run_one((7, 200, 'F20+F27+F100', False)).effects)"
+)
 
 
 @pytest.mark.timeout(300)
