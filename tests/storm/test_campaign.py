@@ -11,12 +11,13 @@ from decimal import Decimal as D
 import attrs
 import pytest
 
-from carry.storm.campaign import case_of, regime, reproduce, shrink, summary, told
+from carry.storm.campaign import case_of, kept_percent, regime, reproduce, shrink, summary, told
 from carry.storm.faults import catalogue
-from carry.storm.phases import live
+from carry.storm.phases import beside_its_twin, live
 
-SEEDS = int(os.environ.get("CARRY_STORM_SEEDS", "48"))
-TICKS = int(os.environ.get("CARRY_STORM_TICKS", "300"))
+SEEDS = int(os.environ.get("CARRY_STORM_SEEDS", "150"))
+TICKS = int(os.environ.get("CARRY_STORM_TICKS", "2000"))
+CHUNK = 30  # seeds of one test: enough for a share of them to mean something
 CATALOGUE = [
     "F01", "F02", "F04", "F06", "F12", "F13", "F14", "F15", "F20", "F21", "F22", "F23", "F24",
     "F25", "F26", "F27", "F28", "F30", "F32", "F33", "F34", "F35", "F36", "F37", "F38", "F39",
@@ -34,13 +35,31 @@ def test_the_catalogue_is_whole() -> None:
     assert list(catalogue()) == CATALOGUE
 
 
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("seed", range(SEEDS))
-def test_no_promise_breaks(seed: int) -> None:
-    outcome, _ = live(case_of(seed, TICKS))
-    assert outcome.broken is None, f"{outcome.broken}\n{reproduce(seed, TICKS, None)}"
-    if outcome.faultless:
-        assert not outcome.hits
+@pytest.mark.timeout(1_800)
+@pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
+def test_no_promise_breaks_and_no_bot_hides(first: int) -> None:
+    outcomes = [live(case_of(seed, TICKS))[0] for seed in range(first, first + CHUNK)]
+
+    broken = [o for o in outcomes if o.broken is not None]
+    assert not broken, [(o.broken, reproduce(o.seed, TICKS, None)) for o in broken]
+    figures = summary(outcomes)
+    assert figures["held_before_percent"] >= 95
+    assert figures["held_after_percent"] >= 90
+    assert figures["hits_while_open_percent"] >= 30
+    assert not any(o.hits for o in outcomes if o.faultless)
+
+
+@pytest.mark.timeout(900)
+def test_what_is_earned_under_faults_is_what_is_earned_without() -> None:
+    """A bot that hides is safe and useless: four fifths of the funding stay."""
+    outcomes = [beside_its_twin(case_of(seed, TICKS)) for seed in range(100, 110)]
+
+    assert not [o.broken for o in outcomes if o.broken is not None]
+    assert sum(o.twin is not None for o in outcomes) >= 6
+    kept = kept_percent(outcomes)
+    assert kept is not None
+    assert kept >= 80
+    assert kept_percent([attrs.evolve(o, payments={}) for o in outcomes]) == 0
 
 
 @pytest.mark.timeout(600)
@@ -116,5 +135,5 @@ def test_a_regime_is_told_by_its_worst_beside_the_bound_of_that_seed() -> None:
 
 
 def test_some_seeds_have_many_markets() -> None:
-    coins = [len(case_of(seed, 300).policy.coins) for seed in range(SEEDS)]
+    coins = [len(case_of(seed, 300).policy.coins) for seed in range(48)]
     assert {1, 2, 3, 4} <= set(coins)

@@ -8,10 +8,11 @@ import attrs
 import msgspec
 import pytest
 
-from carry.core.actions import Note
+from carry.core.actions import Alert, Cancel, Note
 from carry.core.num import use_exact_context
 from carry.core.observations import Observations
-from carry.core.state import Exit, Idle, Latch, Unknown
+from carry.core.state import Exit, HedgeOk, Idle, Latch, State, Unknown
+from carry.core.types import Leg
 from carry.storm.campaign import case_of
 from carry.storm.invariants import Sent, Violation
 from carry.storm.phases import Life
@@ -28,9 +29,14 @@ def world() -> World:
     use_exact_context()
     world = World(case_of(SEED, 400, "none"))
     world.run(60, world.truth.holds)
-    world.run(world.tick + 30, lambda: not world.bot.state.intents)
+    world.run(world.tick + 90, lambda: world.truth.state is not None and at_rest(world.truth.state))
     assert world.truth.holds()
     return world
+
+
+def at_rest(state: State) -> bool:
+    held = all(isinstance(carry.phase, HedgeOk) for carry in state.carries.values())
+    return held and not state.intents
 
 
 def order(world: World, **changes: Any) -> Call:
@@ -38,7 +44,7 @@ def order(world: World, **changes: Any) -> Call:
     nonce = changes.pop("nonce", world.truth.nonce_high + 1)
     expires = changes.pop("expires", world.exchange.now + 10_000)
     one = {
-        "a": 10_107, "b": True, "p": "1", "s": "1", "r": False, "t": {"limit": {"tif": "Ioc"}},
+        "a": 10_107, "b": True, "p": "10", "s": "1", "r": False, "t": {"limit": {"tif": "Ioc"}},
         "c": "0x" + "1" * 32, **changes,
     }  # fmt: skip
     body = {"action": {"type": "order", "orders": [one]}, "nonce": nonce, "expiresAfter": expires}
@@ -94,7 +100,7 @@ def long_perp(world: World) -> None:
 
 
 def perp_buy_without_flag(world: World) -> None:
-    send(world, a=159, s="0.01")
+    send(world, a=159, s="1")
 
 
 def perp_buy_too_large(world: World) -> None:
@@ -226,6 +232,41 @@ def never_flat(world: World) -> None:
     life._deadlines(world.exchange.now)
 
 
+def worth_nothing(world: World) -> None:
+    send(world, p="1", s="0.5")
+
+
+def weight_used_up(world: World) -> None:
+    world.truth.booted_ms = -100_000
+    world.exchange.budget.spend(world.exchange.now, 1_000)
+    send(world)
+
+
+def forgets_what_flies(world: World) -> None:
+    world.truth.flying["0x" + "1" * 32] = True
+    world.truth.booted()
+
+
+def speaks_without_a_fault(world: World) -> None:
+    alert = Alert(level="warn", name="x", coin=None, text="x")
+    world.truth.on_commit(world.bot.state, NOTHING, world.bot.state, (alert,))
+
+
+def takes_back_without_a_fault(world: World) -> None:
+    cancel = Cancel(
+        intent=1, coin="HYPE", leg=Leg.SPOT, cloid="0x", nonce=1, expires_ms=1, why="x"
+    )
+    world.truth.on_commit(world.bot.state, NOTHING, world.bot.state, (cancel,))
+
+
+def held_and_naked(world: World) -> None:
+    state = world.bot.state
+    carries = {c: attrs.evolve(x, phase=HedgeOk(since_ms=0)) for c, x in state.carries.items()}
+    held = attrs.evolve(state, carries=carries)
+    world.truth.naked["HYPE"].since_ms = world.exchange.now
+    world.truth.on_commit(held, NOTHING, held, ())
+
+
 FALSIFIED: list[tuple[str, Callable[[World], None]]] = [
     ("I01", not_committed), ("I02", accepted_twice), ("I02", overfilled), ("I03", nonce_again),
     ("I04", nonce_ahead), ("I04", no_expiry), ("I05", long_perp), ("I05", perp_buy_without_flag),
@@ -234,7 +275,9 @@ FALSIFIED: list[tuple[str, Callable[[World], None]]] = [
     ("I12", flat_is_claimed), ("I13", change_from_nowhere), ("I18", wrong_rule),
     ("I15", other_position), ("I16", a_cent_missing), ("EXCHANGE", money_from_nowhere),
     ("HALT", halts), ("L1", stays_naked), ("L2", stays_unknown), ("L3", never_protected),
-    ("L4", never_flat),
+    ("L4", never_flat), ("I19", worth_nothing), ("I20", weight_used_up),
+    ("I23", forgets_what_flies), ("L7", speaks_without_a_fault), ("L7", held_and_naked),
+    ("L7", takes_back_without_a_fault),
 ]  # fmt: skip
 
 
