@@ -238,7 +238,7 @@ def worth_nothing(world: World) -> None:
 
 def weight_used_up(world: World) -> None:
     world.truth.booted_ms = -100_000
-    world.exchange.budget.spend(world.exchange.now, 1_000)
+    world.exchange.meters.ip.spend(world.exchange.now, 1_000, "test")
     send(world)
 
 
