@@ -131,22 +131,23 @@ class Aster:
         self.now = max(self.now, until_ms)
 
     def _next_ms(self) -> int:
+        """Quotes are looked at where orders rest, margin where positions are held."""
         due = (self._paid_hour + 1) * HOUR_MS
-        if self._watched():
-            due = min(due, self.now - self.now % STEP_MS + STEP_MS)
+        if self._quoted():
+            return min(due, self.now - self.now % STEP_MS + STEP_MS)
+        if self._exposed():
+            every = LIQUIDATION_EVERY_MS
+            return min(due, self.now - self.now % every + every)
         return due
 
-    def _watched(self) -> list[Asset]:
-        """Books with orders in them, and perps that somebody holds."""
-        found = {
-            asset.asset_id: asset for asset in self.assets.values()
-            if any(self.books[asset.asset_id].orders.values())
-        }
-        for account in self.accounts.values():
-            for asset_id, position in account.positions.items():
-                if position.szi:
-                    found[asset_id] = self.assets[asset_id]
-        return list(found.values())
+    def _quoted(self) -> list[Book]:
+        return [book for book in self.books.values() if book.orders[True] or book.orders[False]]
+
+    def _exposed(self) -> list[Account]:
+        return [
+            account for account in self.accounts.values()
+            if any(position.szi for position in account.positions.values())
+        ]
 
     def _run_instant(self) -> None:
         hour = self.now // HOUR_MS
@@ -154,12 +155,11 @@ class Aster:
             self._paid_hour = hour
             self._pay_funding(hour * HOUR_MS)
         if self.now % STEP_MS == 0:
-            for asset in self._watched():
-                self.orders.on_step(self.books[asset.asset_id])
-            if self.now % LIQUIDATION_EVERY_MS == 0:
-                for account in self.accounts.values():
-                    if account.positions:
-                        self.liquidation.check(account)
+            for book in self._quoted():
+                self.orders.on_step(book)
+        if self.now % LIQUIDATION_EVERY_MS == 0:
+            for account in self._exposed():
+                self.liquidation.check(account)
 
     # --- funding --------------------------------------------------------------------------------
 

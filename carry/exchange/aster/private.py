@@ -181,7 +181,10 @@ class Private:
                 "positionAmt": plain(account.szi(s.asset_id), s.sz_decimals),
                 "entryPrice": plain(self._entry(account, s), 8),
                 "unrealizedProfit": plain(self._pnl(account, s), 8), "isolated": False,
-                "initialMargin": "0", "maintMargin": "0", "updateTime": self.ex.now,
+                "initialMargin": plain(
+                    abs(account.szi(s.asset_id)) * self.ex.mark(s) / account.leverage_of(s), 8
+                ),
+                "maintMargin": "0", "updateTime": self.ex.now,
             }
             for s in self.ex.symbols[False].values()
         ]

@@ -23,6 +23,9 @@ from .model import Aster
 
 HOST = "127.0.0.1"
 BODY_MAX = 1 << 20
+LATENCY_MS = 30
+WAIT_MS_MAX = 24 * 3_600_000
+TIME_HEADER = "X-Exchange-Time"
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -60,17 +63,24 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class AsterServer(ThreadingHTTPServer):
-    """Serves one exchange. `offset_ms`: the venue's clock minus the machine's."""
+    """Serves one exchange. `offset_ms`: the venue's clock minus the machine's.
+
+    lockstep: time moves only while a client waits (`POST /lockstep`) and by `LATENCY_MS` a request,
+    so that a run is a function of its seed and its requests.
+    """
 
     daemon_threads = True
     # A test that ends with a connection open does not wait for it.
     block_on_close = False
 
-    def __init__(self, exchange: Aster, *, port: int = 0, offset_ms: int = 0) -> None:
+    def __init__(
+        self, exchange: Aster, *, port: int = 0, offset_ms: int = 0, lockstep: bool = False
+    ) -> None:
         super().__init__((HOST, port), _Handler)
         self.exchange = exchange
         self.api = Api(exchange)
         self.offset_ms = offset_ms
+        self.lockstep = lockstep
         self.lock = threading.Lock()
 
     @property
@@ -83,8 +93,28 @@ class AsterServer(ThreadingHTTPServer):
     def answer(self, request: Request) -> tuple[int, bytes, dict[str, str]] | None:
         with self.lock:
             use_exact_context()
-            self.exchange.advance(max(self.now_ms(), self.exchange.now))
-            return self.api.answer(request)
+            if not self.lockstep:
+                self.exchange.advance(max(self.now_ms(), self.exchange.now))
+                return self.api.answer(request)
+            if request.path == "/lockstep":
+                return self._wait(request.body)
+            self.exchange.advance(self.exchange.now + LATENCY_MS)
+            reply = self.api.answer(request)
+            if reply is not None:
+                reply[2][TIME_HEADER] = str(self.exchange.now)
+            return reply
+
+    def _wait(self, body: str) -> tuple[int, bytes, dict[str, str]]:
+        """Lets time pass. There are no streams, so nothing wakes a client early."""
+        try:
+            asked = json.loads(body)
+            ms = int(asked["ms"]) if asked["type"] == "wait" else 0
+        except (ValueError, KeyError, TypeError):
+            return 422, b'"bad lockstep request"', {}
+        self.exchange.advance(self.exchange.now + min(max(ms, 0), WAIT_MS_MAX))
+        now = self.exchange.now
+        answer = {"time": now, "seed": self.exchange.seed, "streams": {}, "faults": {}}
+        return 200, json.dumps(answer).encode(), {TIME_HEADER: str(now)}
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that went away is no news."""

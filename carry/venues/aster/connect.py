@@ -11,7 +11,7 @@ from carry.venues.transport import SocketTransport
 
 from .constants import Network
 from .nonces import SharedNonces
-from .rest import Rest
+from .rest import OnReply, Rest
 from .signing import AgentSigner, HmacSigner, Signer
 
 
@@ -24,11 +24,13 @@ def connect(
     clock: Clock,
     nonces: Path,
     sync_ms: int,
+    on_reply: OnReply | None = None,
 ) -> Rest:
     """nonces: folder of the nonces that all processes of this machine share."""
     transports = {leg: SocketTransport(url) for leg, url in urls.items()}
     scope = f"{network.value}|{user}"
-    return Rest(transports, signer, SharedNonces(nonces, scope), clock, sync_ms=sync_ms)
+    shared = SharedNonces(nonces, scope)
+    return Rest(transports, signer, shared, clock, sync_ms=sync_ms, on_reply=on_reply)
 
 
 def agent_signer(key: Secret, user: str, network: Network) -> AgentSigner:

@@ -48,17 +48,17 @@ WEIGHT_A_MINUTE: Mapping[Leg, int] = {Leg.PERP: 2_400, Leg.SPOT: 6_000}
 """Until `exchangeInfo` says otherwise; ours is a share of it (see rest)."""
 
 LATE_RECORD_MS = 35_000
-"""How long after it was accepted an order may still be unknown to a query by client id."""
+"""How long after it was accepted an order may still be unknown to a query by client id (30 s were
+seen)."""
 
 CAPABILITIES = Capabilities(
-    # No write carries an expiry and a `noop` voids nothing for certain, so that an unknown order
-    # is asked for by its client id until it is decided. What bounds its landing is the nonce's
-    # window; what bounds its appearing is the lag of the records. Their sum stands where other
-    # venues have the expiry, and the core waits its own margin on top of it.
+    # No write carries an expiry, and a `noop` voids nothing for certain. But a request is refused
+    # once its nonce is older than the window: so that is the expiry of every write. The lag of the
+    # records comes on top, and the adapter answers no query with "unknown" before it is over.
     fence=FenceKind.EXPIRY,
-    expiry_ms=NONCE_WINDOW_MS + LATE_RECORD_MS,
+    expiry_ms=NONCE_WINDOW_MS,
     nonce_ahead_ms_max=NONCE_WINDOW_MS // 2,
-    # The longest of the venue's intervals (8 h, 4 h, 1 h by symbol): the carry set's own.
+    # Until `fundingInfo` was read: the interval of BTC, ETH, SOL and BNB.
     funding_interval_ms=8 * 3_600_000,
     # Reduce-only orders are exempt from the minimum on perps.
     min_exempt_full_close=True,

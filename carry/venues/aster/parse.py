@@ -346,6 +346,15 @@ def read_hedge_mode(body: bytes) -> bool:
     return decode(body, _Dual).dualSidePosition
 
 
+class _Multi(msgspec.Struct):
+    multiAssetsMargin: bool
+
+
+def read_multi_assets(body: bytes) -> bool:
+    """`multiAssetsMargin`: True where other coins than the quote margin positions too."""
+    return decode(body, _Multi).multiAssetsMargin
+
+
 # --- orders -----------------------------------------------------------------------------------
 
 _SIDES: Mapping[str, Side] = {"BUY": Side.BUY, "SELL": Side.SELL}

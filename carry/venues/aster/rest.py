@@ -3,7 +3,7 @@
 Nothing is repeated here. Reads raise `ReadFailed` through `taken`; writes hand back the `Answer`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import msgspec
@@ -49,6 +49,10 @@ class Transport(Protocol):
     def close(self) -> None: ...
 
 
+OnReply = Callable[[Mapping[str, str]], None]
+"""Told the headers of every reply, by lowercase name: the clock of a lockstep run reads them."""
+
+
 class _Time(msgspec.Struct):
     serverTime: int
 
@@ -68,11 +72,12 @@ class Rest:
         clock: Clock,
         *,
         sync_ms: int = 60_000,
+        on_reply: OnReply | None = None,
     ) -> None:
         self.until: Deadline | None = None
         self.weight_max = dict(WEIGHT_A_MINUTE)
         self._transports, self._signer, self._nonces = transports, signer, nonces
-        self._clock, self._sync_ms = clock, sync_ms
+        self._clock, self._sync_ms, self._on_reply = clock, sync_ms, on_reply
         self._synced_ms: int | None = None
         self._ahead_ms = 0  # the venue's clock minus the machine's
         self._used: dict[Leg, tuple[int, int]] = {}  # weight, and when it was said (monotonic)
@@ -173,6 +178,8 @@ class Rest:
             )
         except PostFailed as failed:
             return Unknown(failed.text) if failed.left else NotSent(failed.text)
+        if self._on_reply is not None:
+            self._on_reply(said)
         used = said.get(_USED_WEIGHT, "")
         if used.isdigit():
             self._used[leg] = (int(used), self._clock.mono_ms())
