@@ -7,17 +7,17 @@ from urllib.parse import urlsplit
 import click
 
 from carry.base.clock import WallClock
-from carry.base.secrets import Redactor, Secret, install_hooks, resolve
+from carry.base.secrets import Redactor, install_hooks
 from carry.core.num import use_exact_context
 from carry.core.types import Leg
 from carry.shell import lock, places
+from carry.shell.aster import credentials, urls
 from carry.shell.config_file import ConfigError
 from carry.shell.probe import Plan, run
 from carry.shell.probe_aster import AsterBench, Wanted
-from carry.shell.wiring import AccountWiring, SecretRef, VenueWiring
-from carry.venues.aster.connect import agent_signer, connect, legacy_signer
-from carry.venues.aster.constants import AGENT_PAGES, Network
-from carry.venues.aster.signing import AgentSigner, HmacSigner
+from carry.venues.aster.connect import connect
+from carry.venues.aster.constants import Network
+from carry.venues.aster.signing import AgentSigner
 
 from .probe import options
 
@@ -51,20 +51,18 @@ def aster(
             f"{found.config}: venue.name is {venue.name}; a probe of aster needs "
             "venue: {name: aster, network: testnet} and an account"
         )
-    assert venue.base_url is not None
-    assert venue.spot_base_url is not None
     assert account.address is not None
     network = Network(venue.network)
     redact = Redactor()
     install_hooks(redact)
-    signer = _signer(account, venue, network, redact)
+    signer = credentials(account, venue, redact)
     which = Leg(leg)
-    urls = {Leg.PERP: venue.base_url, Leg.SPOT: venue.spot_base_url}
-    _confirmed(network, urls[which], f"{base.upper()} {leg}", yes)
+    hosts = urls(venue)
+    _confirmed(network, hosts[which], f"{base.upper()} {leg}", yes)
     rest = connect(
         network=network,
         user=account.address,
-        urls=urls,
+        urls=hosts,
         signer=signer,
         clock=WallClock(),
         nonces=lock.folder(),
@@ -86,39 +84,18 @@ def aster(
         agent=signer.address if isinstance(signer, AgentSigner) else None,
     )
     way = "agent (V3)" if isinstance(signer, AgentSigner) else "legacy key (V1)"
-    click.echo(f"probe of {bench.title} at {urls[which]}, account {account.address}, by {way}")
+    click.echo(f"probe of {bench.title} at {hosts[which]}, account {account.address}, by {way}")
     plan = Plan(
-        iterations=iterations, delay_s=delay, say=lambda text: click.echo(redact(text))
+        iterations=iterations,
+        delay_s=delay,
+        follow=monitor_orders,
+        say=lambda text: click.echo(redact(text)),
     )
     try:
         code = run(bench, plan)
     finally:
         rest.close()
     click.get_current_context().exit(code)
-
-
-def _signer(
-    account: AccountWiring, venue: VenueWiring, network: Network, redact: Redactor
-) -> AgentSigner | HmacSigner:
-    """The agent's signatures, else the legacy key's. Raises `SecretRefused`, `ConfigError`."""
-    if account.agent_key is not None:
-        key = resolve(account.agent_key.kind, account.agent_key.name)
-        redact.add(key)
-        assert account.address is not None
-        return agent_signer(key, account.address, network)
-    if account.api_key is None or account.api_secret is None:
-        raise ConfigError(
-            "account.agent_key is missing: make an agent (API wallet) at "
-            f"{AGENT_PAGES[network]} and name where its key is, such as {{file: agent.key}}"
-        )
-    pair = [_revealed(ref, redact) for ref in (account.api_key, account.api_secret)]
-    return legacy_signer(pair[0], pair[1], venue.recv_window_ms)
-
-
-def _revealed(ref: SecretRef, redact: Redactor) -> Secret:
-    secret = resolve(ref.kind, ref.name)
-    redact.add(secret)
-    return secret
 
 
 def _confirmed(network: Network, url: str, what: str, yes: bool) -> None:

@@ -57,8 +57,6 @@ def lock_name(places: Places) -> str:
 
 def refuse_unbuilt(wiring: Wiring, dry_run: bool) -> None:
     """Say no to what this version must not or cannot do."""
-    if wiring.venue.name == "aster":
-        raise Refused("venue aster is not built yet; use hyperliquid or embedded")
     if wiring.venue.network == "mainnet" and not dry_run:
         raise Refused("real money is refused until operator alerts are built; use testnet")
 
@@ -67,6 +65,11 @@ def key_of(wiring: Wiring, account: str, keyless: bool, redact: Redactor) -> Sec
     """The agent's key; None where there may be none (a dry run) and is none."""
     if wiring.venue.embedded:
         return embedded.play_agent()
+    if wiring.account.api_key is not None:
+        from . import aster
+
+        aster.legacy_pair(wiring.account, redact)  # no agent, and known to whoever redacts
+        return None
     reference = wiring.account.agent_key
     if reference is None:
         if keyless:
@@ -91,6 +94,10 @@ def connected(
     log: EventLog | None,
 ) -> tuple[Venue, Clocks]:
     """The venue and the clock that belongs to it; the stream is not started yet."""
+    if wiring.venue.name == "aster":
+        from . import aster
+
+        return aster.connected(wiring.account, wiring.venue, policy.coins, key, stop.is_set)
     from carry.venues.hyperliquid.constants import Network
     from carry.venues.hyperliquid.venue import connect
     from carry.venues.keys import AgentKey

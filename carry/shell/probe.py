@@ -20,6 +20,7 @@ LISTED_S = 10.0
 """How long a new order may be missing from the list of open orders before that is said."""
 
 POLL_S = 0.5
+FOLLOW_S = 1.0
 AGREE_S = 2.0
 """Two answers that an order does not exist must be this far apart to be believed."""
 
@@ -123,10 +124,15 @@ class Bench(Protocol):
 
 @attrs.frozen(kw_only=True)
 class Plan:
-    """What to do. `delay_s`: between placing and withdrawing. `wait`: sleeps so many seconds."""
+    """What to do. `delay_s`: between placing and withdrawing. `wait`: sleeps so many seconds.
+
+    follow: tell what becomes of an order meanwhile, by the stream where the bench has one, and by
+    its own record.
+    """
 
     iterations: int
     delay_s: float
+    follow: bool = False
     say: Callable[[str], None]
     wait: Callable[[float], None] = time.sleep
     now_s: Callable[[], float] = time.monotonic
@@ -218,12 +224,35 @@ def _try(course: _Run, side: Side, name: str) -> None:
         course.say(f"{what}: seen among the open orders")
     else:
         course.fail(f"{what}: not among the open orders within {LISTED_S:.0f} s")
-    plan.wait(plan.delay_s)
-    for line in bench.watch():
-        course.say(line)
+    if plan.follow:
+        _follow(course, draft)
+    else:
+        plan.wait(plan.delay_s)
     _decide(course, draft)
-    for line in bench.watch():
-        course.say(line)
+    if plan.follow:
+        for line in bench.watch():
+            course.say(line)
+
+
+def _follow(course: _Run, draft: Draft) -> None:
+    """Wait, and say each change of the order that the stream or its record tells."""
+    plan, told = course.plan, ""
+    end_s = plan.now_s() + plan.delay_s
+    while True:
+        for line in course.bench.watch():
+            course.say(line)
+        try:
+            seen = course.bench.seen(draft)
+            now = f"{seen.word}, {show(seen.filled)} filled"
+        except ReadFailed as failed:
+            now = f"not read: {failed}"
+        if now != told:
+            course.say(f"{draft.name}: {now}")
+            told = now
+        left_s = end_s - plan.now_s()
+        if left_s <= 0:
+            return
+        plan.wait(min(left_s, FOLLOW_S))
 
 
 def _listed(course: _Run, draft: Draft) -> bool:

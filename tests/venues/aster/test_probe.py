@@ -457,3 +457,10 @@ def test_the_server_as_a_process_of_its_own(tmp_path: Path) -> None:
         assert process.wait(20) == 0
         if process.stdout is not None:
             process.stdout.close()
+
+
+def test_orders_are_followed_when_asked_for(server: AsterServer, probe: Probe) -> None:
+    done = probe("perp", "--base", "BTC", "--monitor-orders")
+    assert done.code == 0, done.all
+    assert done.out.count(": NEW, 0 filled") == 2
+    clean(server, done)
