@@ -382,6 +382,15 @@ class Risk:
     budget_actions_min: int = knob(
         2_000, "count", "no entry with fewer actions left to the address", lo=0, hi=1_000_000
     )
+    budget_actions_floor: int = knob(
+        500,
+        "count",
+        "with fewer actions left no resting order changes its price: they are kept for hedges and "
+        "exits",
+        lo=0,
+        hi=1_000_000,
+        since=2,
+    )
     residual_usd_max: Decimal = knob(
         D("1"),
         "usd",

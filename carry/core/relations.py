@@ -50,6 +50,12 @@ def _sizes(policy: Policy) -> Iterator[Relation]:
         "no slice could be traded",
     )
     yield (
+        r.budget_actions_floor <= r.budget_actions_min,
+        "risk.budget_actions_floor",
+        f"{r.budget_actions_floor} is above budget_actions_min {r.budget_actions_min}: "
+        "what is entered could not be worked",
+    )
+    yield (
         s.delta_band_usd is None or s.delta_band_usd <= s.target_usd_notional,
         "strategy.delta_band_usd",
         f"{s.delta_band_usd} is above target_usd_notional {s.target_usd_notional}: "

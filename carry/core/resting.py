@@ -88,7 +88,10 @@ def behind(state: State, carry: Carry, intent: Intent) -> bool:
 
 
 def replaceable(state: State) -> bool:
-    """Whether the minute still allows one more change of price, over all markets."""
+    """Whether the minute and the account's actions still allow one more change of price."""
+    left, floor = state.account.actions_left, state.policy.risk.budget_actions_floor
+    if left is not None and left < floor:
+        return False
     recent = sum(1 for ms in state.replaced_ms if state.now_ms - ms < risk.MINUTE_MS)
     return recent < state.policy.execution.max_replaces_per_min
 

@@ -6,7 +6,17 @@ import attrs
 
 from . import conditions, ledger, planning, resting, risk
 from .absorb import absorb
-from .actions import Action, Alert, Note
+from .actions import (
+    Action,
+    Alert,
+    Cancel,
+    CancelForeign,
+    Fence,
+    MoveUsd,
+    Note,
+    Place,
+    SetLeverage,
+)
 from .guard import check
 from .intents import latch, pursue, set_carry, unsaid
 from .num import show
@@ -21,6 +31,7 @@ from .wants import wants
 SAY_AGAIN_MS = 3_600_000  # an alert of one name is repeated after this
 FAULT_MS = 60_000  # a gate that fails by a fault this long is an alert
 PNL_MS = 60_000
+WRITES = (Place, Cancel, CancelForeign, SetLeverage, MoveUsd, Fence)
 DAY_MS = 86_400_000
 AGENT_DAYS = (14, 7, 2)  # days before the agent's end at which an operator is told
 FAILURES_SAID = 3  # entries in a row that came to nothing, from which an operator is told
@@ -51,7 +62,17 @@ def step(state: State, obs: Observations) -> tuple[State, tuple[Action, ...]]:
     state, spoken = _coalesced(state, actions)
     state, spoken = in_turn(state, spoken)
     check(state, spoken)
-    return state, spoken
+    return _spent(state, spoken), spoken
+
+
+def _spent(state: State, actions: tuple[Action, ...]) -> State:
+    """Count down the account's actions: the venue's own count is read only now and then."""
+    left = state.account.actions_left
+    writes = sum(isinstance(action, WRITES) for action in actions)
+    if left is None or not writes:
+        return state
+    account = attrs.evolve(state.account, actions_left=max(0, left - writes))
+    return attrs.evolve(state, account=account)
 
 
 def _order(state: State) -> tuple[str, ...]:

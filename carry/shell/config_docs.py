@@ -28,6 +28,7 @@ RELATIONS = {
     "execution.perp_cross": "must be true",
     "risk.per_symbol_notional_cap": "at most portfolio_notional_cap",
     "risk.slice_usd": "at least strategy.min_exposure_usd",
+    "risk.budget_actions_floor": "at most budget_actions_min",
     "risk.skew_ms_warn": "at most skew_ms_max",
     "venue.network": "needed by hyperliquid and aster, refused with embedded",
     "venue.base_url": "of the same network; refused with embedded",

@@ -4,6 +4,7 @@ A read that fails is a gap, never a value (P5). What the stream lost is swept at
 """
 
 import functools
+from collections import deque
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Final
@@ -29,6 +30,7 @@ from carry.venues.base import Clock, ReadFailed, Venue
 READ_MS_MAX: Final = 10_000  # all reads of one tick
 URGENT_MS: Final = 3_000  # ticks that follow a fill go without reads for this long
 WEIGHT_PER_MIN_MAX: Final = 280  # below 300, with room for surcharges by rows
+SLOW_WEIGHT_MAX: Final = 200  # of which what may wait leaves the rest to what may not
 OVERLAP_MS: Final = 300_000  # histories are read again this far back
 FIRST_BACK_MS: Final = 600_000  # how far back a new journal looks for fills
 PRINTS_BACK_H: Final = 480  # one page of the venue's history
@@ -79,6 +81,8 @@ PLAN: Final = (
 
 RANK: Final[Mapping[str, int]] = {poll.name: n for n, poll in enumerate(PLAN)}
 POLL: Final[Mapping[str, Poll]] = {poll.name: poll for poll in PLAN}
+# What may come a minute later, so that their periods, which meet, do not fill one minute.
+SLOW: Final = ("markets", "mode", "leverage", "fees", "budget", "agent", "prints", "closes")
 SWEEP: Final = ("positions", "balances", "orders", "fills")  # what a gap of the stream asks for
 # Read together, in this order: equity is explained only by sources of one moment (P9).
 MOMENT: Final = ("positions", "balances", "fills", "receipts", "transfers")
@@ -147,6 +151,8 @@ class Gatherer:
         self._looked_ms = 0
         self._read_ms: dict[str, int] = {}
         self._failed: dict[str, tuple[int, int]] = {}  # name: (times in a row, when last)
+        self._spent: deque[tuple[int, int]] = deque()  # weights of reads, in the last minute
+        self._room = 0
         self._lost: dict[str, bool] = {}  # channels of the stream that missed something
 
     @property
@@ -208,6 +214,7 @@ class Gatherer:
 
     def _due(self, state: State) -> list[str]:
         """Names of the reads for now, in the order of the plan."""
+        self._room = SLOW_WEIGHT_MAX
         now_ms, coins = self._clock.mono_ms(), tuple(state.carries)
         wanted = {name for name in state.wants if name.split(":")[0] in RANK}
         wanted.update(name for name in self._lost if name.split(":")[0] in RANK)
@@ -220,11 +227,24 @@ class Gatherer:
                 at, last_ms = tempos[coin], self._read_ms.get(name)
                 wait_ms = int(period_ms(poll, at) * stretch(len(coins), at))
                 if last_ms is None or now_ms - last_ms >= wait_ms:
+                    if last_ms is not None and at != "working" and self._waits(poll, now_ms):
+                        continue
                     wanted.add(name)
         if wanted & {"receipts", "transfers"}:
             wanted.update(MOMENT)
         ready = [name for name in wanted if self._may_try(name, now_ms)]
         return sorted(ready, key=lambda name: (RANK[name.split(":")[0]], name))
+
+    def _waits(self, poll: Poll, now_ms: int) -> bool:
+        """Whether a slow read is left to a later minute: periods coincide, and this one is full."""
+        while self._spent and self._spent[0][0] <= now_ms - M:
+            self._spent.popleft()
+        used = sum(weight for _, weight in self._spent)
+        self._room = min(self._room, SLOW_WEIGHT_MAX - used)
+        if poll.name not in SLOW or self._room >= poll.weight:
+            self._room -= poll.weight
+            return False
+        return True
 
     def _may_try(self, name: str, now_ms: int) -> bool:
         times, last_ms = self._failed.get(name, (0, 0))
@@ -268,6 +288,7 @@ class Gatherer:
                 continue
             got = self._read(name, state, start_ms)
             now_ms = self._clock.mono_ms()
+            self._spent.append((now_ms, POLL[name.split(":")[0]].weight))
             if got is None:
                 gaps.append(name)
                 self._failed[name] = (self._failed.get(name, (0, 0))[0] + 1, now_ms)

@@ -2,7 +2,8 @@
 
 A whole call has one deadline. It is checked before every receive of the socket, so that neither a
 body nor headers that arrive a byte at a time outlive it (a read timeout alone restarts each byte).
-Nothing is retried, no redirect is followed, no proxy is taken from the environment.
+Nothing is retried, no redirect is followed. HTTPS_PROXY and HTTP_PROXY of the environment are used,
+but not for what NO_PROXY names nor ever for this machine itself.
 """
 
 import http.client
@@ -10,6 +11,8 @@ import io
 import socket
 from collections.abc import Mapping
 from typing import Any, Protocol
+from urllib.parse import urlsplit
+from urllib.request import getproxies_environment, proxy_bypass
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -22,6 +25,7 @@ CONNECT_S = 3.0
 READ_S = 5.0
 BODY_BYTES_MAX = 32 * 1024 * 1024
 _PIECE_BYTES = 1024 * 1024
+_LOCAL = ("127.0.0.1", "localhost", "::1")
 
 Reply = tuple[int, Mapping[str, str], bytes]
 """HTTP status, headers by lowercase name, body."""
@@ -45,6 +49,17 @@ class Transport(Protocol):
         """POST `body` to `path` ("/info"), within `deadline_s` seconds; raises `PostFailed`."""
 
     def close(self) -> None: ...
+
+
+def proxy_of(url: str) -> str | None:
+    """The proxy that the environment names for `url`; None for none, and for this machine."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if host in _LOCAL or proxy_bypass(host):
+        return None
+    named = getproxies_environment()
+    scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
+    return named.get(scheme) or named.get("all")
 
 
 class _Call:
@@ -99,11 +114,20 @@ def _pool_classes(call: _Call) -> dict[str, type[HTTPConnectionPool]]:
 
     class Secure(HTTPSConnection):
         response_class = Response
+        asking_proxy = False
+
+        def _tunnel(self) -> None:
+            # What a proxy is told before it connects is not a byte of the request.
+            self.asking_proxy = True
+            try:
+                super()._tunnel()
+            finally:
+                self.asking_proxy = False
 
         def send(self, data: Any) -> None:
             if self.sock is None:
                 self.connect()
-            call.left = True
+            call.left = call.left or not self.asking_proxy
             super().send(data)
 
     class PlainPool(HTTPConnectionPool):
@@ -124,7 +148,12 @@ class SocketTransport:
         self._session = requests.Session()
         self._session.trust_env = False
         adapter = HTTPAdapter(pool_connections=1, pool_maxsize=1, max_retries=0)
-        adapter.poolmanager.pool_classes_by_scheme = _pool_classes(self._call)
+        classes = _pool_classes(self._call)
+        adapter.poolmanager.pool_classes_by_scheme = classes
+        proxy = proxy_of(self._base_url)
+        if proxy is not None:
+            self._session.proxies = {urlsplit(self._base_url).scheme: proxy}
+            adapter.proxy_manager_for(proxy).pool_classes_by_scheme = classes
         self._session.adapters.clear()
         self._session.mount(self._base_url, adapter)
         self._prepared: dict[str, requests.PreparedRequest] = {}

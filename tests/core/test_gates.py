@@ -161,8 +161,9 @@ CASES: tuple[Case, ...] = (
     Case(gate="clock_skew_ms", passes=False, events="skew 5001"),
     Case(gate="unknown_intents", passes=False, hook=unknown_intent),
     Case(gate="budget_actions", passes=False, account={"actions": "1999"}),
-    Case(gate="budget_actions", passes=True, account={"actions": "2000"}),
+    # Judged after the tick, which spent one on the entry it allowed.
     Case(gate="budget_actions", passes=True, account={"actions": "2001"}),
+    Case(gate="budget_actions", passes=True, account={"actions": "2002"}),
     # The order to come is counted too: 29 sent and one more are thirty.
     Case(gate="orders_last_minute", passes=True, hook=sent(28)),
     Case(gate="orders_last_minute", passes=True, hook=sent(29)),

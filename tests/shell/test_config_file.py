@@ -535,7 +535,11 @@ def test_every_contradiction_has_its_line_in_the_table() -> None:
             delta_band_usd=D(10**8),
         ),
         risk=attrs.evolve(
-            r, per_symbol_notional_cap=D(10**5), slice_usd=D(20), skew_ms_warn=60_000
+            r,
+            per_symbol_notional_cap=D(10**5),
+            slice_usd=D(20),
+            skew_ms_warn=60_000,
+            budget_actions_floor=9_999,
         ),
         execution=attrs.evolve(
             e,

@@ -14,13 +14,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlsplit
 
 import msgspec
 import websocket
 
 from carry.core.observations import Event
 from carry.venues.base import Clock
+from carry.venues.transport import proxy_of
 
 from .feed import Feed
 from .metadata import Known
@@ -117,10 +118,9 @@ class SocketLink:
         self.connects += 1
         sock = websocket.WebSocket(skip_utf8_validation=True, enable_multithread=True)
         try:
-            # "*": no proxy of the environment is used. No redirect is followed.
-            # websocket-client carries no types.
+            # No redirect is followed. websocket-client carries no types.
             sock.connect(  # type: ignore[no-untyped-call]
-                self._url, timeout=_HANDSHAKE_S, http_no_proxy=["*"], redirect_limit=0
+                self._url, timeout=_HANDSHAKE_S, redirect_limit=0, **_proxy(self._url)
             )
             sock.settimeout(None)
             with self._changed:
@@ -266,6 +266,21 @@ class SocketLink:
     def wait_closed(self, timeout_s: float) -> bool:
         with self._changed:
             return self._changed.wait_for(lambda: self._socket is None, timeout_s)
+
+
+def _proxy(url: str) -> Mapping[str, Any]:
+    """How websocket-client is told of a proxy; "*" tells it of none."""
+    proxy = proxy_of(url)
+    if proxy is None:
+        return {"http_no_proxy": ["*"]}
+    parts = urlsplit(proxy)
+    auth = (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
+    return {
+        "http_proxy_host": parts.hostname,
+        "http_proxy_port": parts.port or 80,
+        "http_proxy_auth": auth,
+        "proxy_type": "http",
+    }
 
 
 def _break(sock: websocket.WebSocket) -> None:

@@ -15,7 +15,7 @@ from carry.venues.base import ReadFailed
 from carry.venues.hyperliquid.constants import Network
 from carry.venues.hyperliquid.venue import HyperliquidVenue
 from carry.venues.keys import AgentKey
-from carry.venues.transport import BODY_BYTES_MAX, PostFailed, SocketTransport
+from carry.venues.transport import BODY_BYTES_MAX, PostFailed, SocketTransport, proxy_of
 from tests.venues.hyperliquid.support import (
     ACCOUNT,
     META,
@@ -173,7 +173,44 @@ def test_bodies_however_they_end(reply: bytes) -> None:
         assert SocketTransport(url).post("/info", b"{}", 2.0)[2] == b"x" * 300_000
 
 
-def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+PROXIES = ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "no_proxy")
+
+
+@pytest.fixture
+def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in PROXIES:
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.mark.usefixtures("no_proxies")
+def test_a_proxy_of_the_environment_carries_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    with server(answers(http(b"ok"))) as (proxy, seen):
+        monkeypatch.setenv("HTTP_PROXY", proxy)
+        monkeypatch.setenv("NO_PROXY", "other.invalid")
+        assert SocketTransport("http://venue.invalid").post("/info", b"{}", 2.0)[2] == b"ok"
+        assert proxy_of("ws://venue.invalid/ws") == proxy
+        assert proxy_of("http://other.invalid") is None
+        assert proxy_of("https://venue.invalid") is None
+    assert seen
+    assert bytes(seen[0]).startswith(b"POST http://venue.invalid/info HTTP/1.1")
+
+
+@pytest.mark.usefixtures("no_proxies")
+def test_what_a_proxy_is_asked_is_no_byte_of_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that refuses to connect: the order never left."""
+    def refuses(connection: socket.socket) -> None:
+        assert connection.recv(65536).startswith(b"CONNECT venue.invalid:443 ")
+        connection.sendall(http(b"", "403 Forbidden"))
+
+    with server(refuses) as (proxy, _):
+        monkeypatch.setenv("HTTPS_PROXY", proxy)
+        failed = failure("https://venue.invalid", 3.0)
+    assert not failed.left
+    assert "403" in failed.text
+
+
+def test_this_machine_is_never_reached_by_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "all_proxy"):
         monkeypatch.setenv(name, closed_port())
     with server(answers(http(b"ok"))) as (url, _):
