@@ -370,8 +370,13 @@ def status_of(word: str) -> str:
     raise ValueError(f"order status {word[:40]!r} is unknown")
 
 
+class _Recorded(msgspec.Struct):
+    oid: int
+    cloid: str | None = None
+
+
 class _Detail(msgspec.Struct):
-    order: _Order
+    order: _Recorded
     status: str
 
 
