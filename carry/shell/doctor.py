@@ -125,9 +125,17 @@ def look(venue: Venue, clock: Clock, policy: Policy, state: State | None) -> Loo
             if isinstance(a, Place | SetLeverage | MoveUsd | CancelForeign | Fence)
         )  # fmt: skip
         if tick and (writes or _settled(now)):
-            return Look(state=now, actions=writes, gaps=gatherer.failing)
+            return Look(state=_unspent(now, len(writes)), actions=writes, gaps=gatherer.failing)
         clock.wait(venue, TICK_MS)
     return Look(state=now, gaps=gatherer.failing)
+
+
+def _unspent(state: State, writes: int) -> State:
+    """The core counts down what it sends; nothing was sent."""
+    left = state.account.actions_left
+    if left is None:
+        return state
+    return attrs.evolve(state, account=attrs.evolve(state.account, actions_left=left + writes))
 
 
 def _settled(state: State) -> bool:

@@ -30,7 +30,7 @@ from carry.venues.base import Clock, ReadFailed, Venue
 READ_MS_MAX: Final = 10_000  # all reads of one tick
 URGENT_MS: Final = 3_000  # ticks that follow a fill go without reads for this long
 WEIGHT_PER_MIN_MAX: Final = 280  # below 300, with room for surcharges by rows
-SLOW_WEIGHT_MAX: Final = 200  # of which what may wait leaves the rest to what may not
+SLOW_WEIGHT_MAX: Final = 180  # of which what may wait leaves the rest to what may not
 OVERLAP_MS: Final = 300_000  # histories are read again this far back
 FIRST_BACK_MS: Final = 600_000  # how far back a new journal looks for fills
 PRINTS_BACK_H: Final = 480  # one page of the venue's history
@@ -66,7 +66,7 @@ PLAN: Final = (
     Poll("balances",  2,  15 * S,  10 * S,  2 * S),
     Poll("orders",    20, 2 * M,   2 * M,   10 * S),
     Poll("fills",     20, 2 * M,   M,       10 * S),
-    Poll("receipts",  20, 10 * M,  3 * M,   3 * M),
+    Poll("receipts",  40, 10 * M,  3 * M,   3 * M),
     Poll("transfers", 20, 10 * M,  3 * M,   3 * M),
     Poll("contexts",  20, M,       M,       20 * S),
     Poll("leverage",  20, 30 * M,  30 * M,  30 * M, "coin"),

@@ -245,11 +245,20 @@ class _FundingRow(msgspec.Struct):
     delta: msgspec.Raw
 
 
-def read_receipts(body: bytes, known: Known) -> Page[FundingReceipt]:
-    """`userFunding` of configured coins, ascending; `usdc` > 0 was received."""
+class _DeltaKind(msgspec.Struct):
+    type: str
+
+
+def read_receipts(body: bytes, known: Known, *, ledger: bool = False) -> Page[FundingReceipt]:
+    """`userFunding` of configured coins, ascending; `usdc` > 0 was received.
+
+    ledger: out of `userNonFundingLedgerUpdates`, among rows of other kinds.
+    """
     rows = decode(body, list[_FundingRow])
     receipts = []
     for row in rows:
+        if ledger and decode(row.delta, _DeltaKind).type != "funding":
+            continue
         found = known.by_symbol.get(decode(row.delta, CoinRow).coin)
         if found is None:
             continue

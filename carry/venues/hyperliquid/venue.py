@@ -28,7 +28,7 @@ from carry.core.observations import (
     ReceiptsRead,
     TransfersRead,
 )
-from carry.core.types import Leg, Market, Side
+from carry.core.types import AccountMode, FundingReceipt, Leg, Market, Side
 from carry.venues.base import Clock, Identity, ReadFailed
 from carry.venues.keys import AgentKey, SignatureMismatch
 from carry.venues.transport import SocketTransport, Transport
@@ -105,6 +105,7 @@ class HyperliquidVenue:
         self._known: Known = NOTHING_KNOWN
         self._faults: list[Fault] = []
         self._master: str | None = None
+        self._pooled = True  # until the mode was read
         self.regime = Regime()
 
     def close(self) -> None:
@@ -214,6 +215,7 @@ class HyperliquidVenue:
         answer = self._mine("mode", "userAbstraction", 20)
         with parse.reading("mode"):
             mode, word = private.read_mode(answer.body)
+        self._pooled = mode is not AccountMode.SPLIT
         return ModeRead(mode=mode, word=word, issued_ms=answer.sent_ms)
 
     def positions(self) -> PositionsRead:
@@ -256,15 +258,33 @@ class HyperliquidVenue:
         )
 
     def receipts(self, since_ms: int) -> ReceiptsRead:
+        """Funding payments. Of an account with one balance the venue's documents leave open in
+        which history they show, so both are read; each payment counts once.
+        """
         known = self._listed()
+
+        def key(row: FundingReceipt) -> tuple[int, str]:
+            return (row.at_ms, row.coin)
+
         receipts, issued_ms = self._pages.read(
             "receipts",
             {"type": "userFunding", "user": self.account},
             since_ms,
             lambda body: private.read_receipts(body, known),
-            lambda row: (row.at_ms, row.coin),
+            key,
         )
-        return ReceiptsRead(receipts=tuple(receipts), since_ms=since_ms, issued_ms=issued_ms)
+        found = {key(row): row for row in receipts}
+        if self._pooled:
+            more, _ = self._pages.read(
+                "receipts:ledger",
+                {"type": "userNonFundingLedgerUpdates", "user": self.account},
+                since_ms,
+                lambda body: private.read_receipts(body, known, ledger=True),
+                key,
+            )
+            found = {**{key(row): row for row in more}, **found}
+        rows = sorted(found.values(), key=key)
+        return ReceiptsRead(receipts=tuple(rows), since_ms=since_ms, issued_ms=issued_ms)
 
     def transfers(self, since_ms: int) -> TransfersRead:
         transfers, issued_ms = self._pages.read(

@@ -10,7 +10,7 @@ from carry.core.state import State
 from carry.shell.journal import Journal
 from carry.shell.logs import EventLog
 from carry.shell.loop import Bot, Manner
-from tests.venues.hyperliquid.direct import ACCOUNT, START_MS, Desk
+from tests.venues.hyperliquid.direct import ACCOUNT, Desk
 
 MINUTE_MS = 60_000
 
@@ -37,41 +37,29 @@ class Quiet(Bot):
 
 
 class Whole:
-    """A desk with a bot on it. `weights`, `actions`: by the exchange's own counters, a minute."""
+    """A desk with a bot on it."""
 
     def __init__(self, desk: Desk, policy: Policy, *, interval_ms: int = 5_000) -> None:
         self.desk, self.policy = desk, policy
-        self.weights: dict[int, int] = {}
-        self.actions: dict[int, int] = {}
-        self._spent = desk.exchange.budget.spend
-        desk.exchange.budget.spend = self._spend  # type: ignore[method-assign]
-        before = desk.transport.post
-
-        def post(path: str, body: bytes, deadline_s: float) -> Any:
-            used = self.used
-            reply = before(path, body, deadline_s)
-            minute = self._minute()
-            self.actions[minute] = self.actions.get(minute, 0) + self.used - used
-            return reply
-
-        desk.transport.post = post  # type: ignore[method-assign]
         self.stopping = False
         self._manner = Manner(interval_ms=interval_ms)
         self._db = sqlite3.connect(":memory:", isolation_level=None)
         self.boot()
 
-    def _minute(self) -> int:
-        return (self.desk.exchange.now - START_MS) // MINUTE_MS
-
-    def _spend(self, now: int, weight: int) -> None:
-        minute = self._minute()
-        self.weights[minute] = self.weights.get(minute, 0) + weight
-        self._spent(now, weight)
+    @property
+    def weight(self) -> int:
+        """The most IP weight of any 60 s since `count`, by the exchange's own meter."""
+        return self.desk.exchange.meters.ip.peak
 
     @property
-    def used(self) -> int:
-        account = self.desk.exchange.accounts.get(ACCOUNT)
-        return 0 if account is None else account.requests_used
+    def actions(self) -> tuple[int, int]:
+        """Address actions since `count`: in all, and the most of any 60 s."""
+        meter = self.desk.exchange.meters.actions.get(ACCOUNT)
+        return (0, 0) if meter is None else (meter.total, meter.peak)
+
+    def count(self) -> None:
+        """Count from here on."""
+        self.desk.exchange.meters.reset()
 
     def boot(self) -> None:
         desk = self.desk
@@ -110,7 +98,3 @@ class Whole:
     def run_ms(self, ms: int) -> None:
         end_ms = self.desk.exchange.now + ms
         self.run(lambda: self.desk.exchange.now >= end_ms, 10**9)
-
-    def worst(self, counts: dict[int, int], since: int, upto: int) -> int:
-        """The most of any minute in a span of minutes."""
-        return max((n for minute, n in counts.items() if since <= minute < upto), default=0)
