@@ -1,6 +1,7 @@
 """`carry config check` and `carry config show`."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -32,22 +33,70 @@ def check(config: Path | None, state_db: str | None) -> None:
 @config.command()
 @where
 def show(config: Path | None, state_db: str | None) -> None:
-    """Every value in force, with what is derived and why. Secrets are references only."""
-    import attrs
+    """Every value in force and where it comes from. Secrets are references only."""
+    from carry.core.num import use_exact_context
+    from carry.shell.config_docs import keys
+    from carry.shell.config_file import POLICY_FIELDS, WIRING_FIELDS, lines_of
+    from carry.shell.scalars import written
 
-    from carry.core.policy import SECTIONS, knobs
-
+    use_exact_context()
     found = places.find(config, state_db, config_needed=True)
     assert found.policy is not None
     assert found.wiring is not None
-    for section in SECTIONS:
-        part = getattr(found.policy, section)
-        click.echo(f"{section}:")
-        for name, knob, _ in knobs(type(part)):
-            value = getattr(part, name)
-            shown = f"derived: {knob.why}" if value is None else value
-            click.echo(f"  {name}: {shown}")
+    lines, set_ = lines_of(found.config), _set_at_run_time(found)
+    click.echo(f"# {found.config}, journal {found.journal}")
+    for name, field in (*POLICY_FIELDS.items(), *WIRING_FIELDS.items()):
+        part = getattr(found.policy if name in POLICY_FIELDS else found.wiring, name)
+        if "knob" in field.metadata:
+            rows = [(name, field.metadata["knob"], part)]
+        else:
+            click.echo(f"{name}:")
+            rows = [(full, knob, _value(part, full)) for full, knob, _ in keys(name, field.type)]
+        for full, knob, value in rows:
+            indent = "  " * full.count(".")
+            if full in set_:
+                value, source = set_[full]
+                shown = str(value)
+            elif value in (None, ()):
+                shown, source = "left out", f"derived: {knob.why}"
+            else:
+                shown = str(value) if knob.kind == "secret" else written(knob, value)
+                source = f"line {lines[full]}" if full in lines else "default"
+            click.echo(f"{indent}{full.rpartition('.')[2]}: {shown}  # {source}")
     for market in found.policy.markets:
-        click.echo(f"market {market.base}: reserve_sz {market.reserve_sz}")
-    for field in attrs.fields(type(found.wiring)):
-        click.echo(f"{field.name}: {getattr(found.wiring, field.name)}")
+        more = f", reserve_sz {market.reserve_sz}" if market.reserve_sz else ""
+        click.echo(f"market {market.base}{more}  # line {lines['markets']}")
+
+
+def _value(part: Any, full: str) -> Any:
+    """A key of a section, nested ones by their dots."""
+    for name in full.split(".")[1:]:
+        part = getattr(part, name)
+    return part
+
+
+def _set_at_run_time(found: places.Places) -> dict[str, tuple[str, str]]:
+    """Keys that an operator set and did not give back: value, and who, when, and its number."""
+    import json
+
+    from carry.shell.commands import BACK, full_key
+    from carry.shell.reader import Reader
+    from carry.shell.screen import date
+
+    assert found.policy is not None
+    if not Path(found.journal).is_file():
+        return {}
+    reader = Reader(found.journal)
+    try:
+        rows = reader.settings()
+    finally:
+        reader.close()
+    last: dict[str, tuple[str, str]] = {}
+    for number, at_ms, who, args in rows:
+        asked = json.loads(args)
+        key = full_key(found.policy, asked["key"])
+        last.pop(key, None)
+        if asked["value"] != BACK:
+            source = f"set by {who} on {date(at_ms)}, seq {number}; `carry set {key} {BACK}` undoes"
+            last[key] = (asked["value"], source)
+    return last

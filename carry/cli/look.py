@@ -2,106 +2,102 @@
 
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
-from carry.shell import places
-from carry.shell.database import NoJournal
+from carry.core.num import use_exact_context
+from carry.shell import places, screen
+from carry.shell.database import JournalRefused, NoJournal
 from carry.shell.reader import Reader
 from carry.shell.status import report
 
 from .where import where
 
+ALERTS_SHOWN = 3
 as_json = click.option("--json", "as_json", is_flag=True, help="For programs.")
 
 
 def _report(config: Path | None, state_db: str | None) -> dict[str, Any]:
+    use_exact_context()
     found = places.find(config, state_db, config_needed=False)
     reader = Reader(found.journal)
     try:
         known = reader.state()
+        alerts = reader.last_alerts(ALERTS_SHOWN)
     finally:
         reader.close()
     if known is None:
         raise NoJournal(f"{found.journal}: no tick was committed yet; the bot is starting")
-    return {**report(*known), "age_s": found.age_s()}
-
-
-def table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
-    """Columns as wide as they need to be; plain text, so that it pastes anywhere."""
-    cells = [head, *[tuple("-" if c is None else str(c) for c in row) for row in rows]]
-    widths = [max(len(row[n]) for row in cells) for n in range(len(head))]
-    lines = [
-        "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells
-    ]
-    return "\n".join(lines)
-
-
-def _status_text(found: dict[str, Any]) -> str:
-    markets = [
-        (
-            m["coin"],
-            m["phase"] + (" NAKED" if m["naked"] else ""),
-            m["spot_sz"],
-            m["perp_sz"],
-            m["delta_usd"],
-            m["funding_rate"],
-            m["expected_net_bps"],
-            m["why"],
-        )
-        for m in found["markets"]
-    ]
-    head = ("coin", "phase", "spot", "perp", "delta $", "funding", "net bps", "why")
-    pnl = found["pnl"]
-    lines = [
-        f"{found['mode']}  tick {found['seq']}  {_date(found['now_ms'])}  "
-        f"written {found['age_s']} s ago",
-        table(head, markets),
-        f"net ${pnl['net_usd']}: funding {pnl['funding_usd']} - fees {pnl['fees_usd']} "
-        f"+ basis {pnl['basis_usd']} + slippage {pnl['slippage_usd']} + external "
-        f"{pnl['external_usd']}; residual {pnl['residual_usd']}",
-    ]
-    for name, latch in found["latches"].items():
-        lines.append(f"latch {name} ({latch['mode']}): {latch['why']}")
-    lines += [
-        f"order #{i['no']} {i['coin']} {i['side']} {i['leg']} {i['sz']} @ {i['px']}: {i['status']}"
-        for i in found["intents_open"]
-    ]
-    return "\n".join(lines)
-
-
-def _date(at_ms: int) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(at_ms // 1000))
+    return {**report(*known), "age_s": found.age_s(), "alerts": alerts}
 
 
 @click.command()
 @where
 @as_json
-@click.option("--watch", is_flag=True, help="Show it again every second, until Ctrl-C.")
+@click.option("--watch", is_flag=True, help="A live screen, until Ctrl-C.")
 def status(config: Path | None, state_db: str | None, as_json: bool, watch: bool) -> None:
     """What is held, earned and waited for."""
+    if watch and not as_json:
+        _watch(config, state_db)
+        return
     while True:
         found = _report(config, state_db)
-        text = json.dumps(found) if as_json else _status_text(found)
-        if watch and not as_json:
-            click.clear()
-        click.echo(text)
+        click.echo(json.dumps(found) if as_json else screen.status(found))
         if not watch:
             return
         time.sleep(1)
 
 
+def _watch(config: Path | None, state_db: str | None) -> None:
+    """The status once a second on one screen; it outlives a bot that is down or just starting."""
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    console = Console()
+    with Live(console=console, screen=console.is_terminal, auto_refresh=False) as live:
+        while True:
+            try:
+                text = screen.status(_report(config, state_db))
+            except JournalRefused as refused:
+                text = str(refused)
+            shown = Text(text, overflow="fold")
+            for word, style in WORDS.items():
+                shown.highlight_words([word], style=style)
+            live.update(shown, refresh=True)
+            time.sleep(1)
+
+
+WORDS = {
+    "FAULT": "bold red",
+    "STOPPED": "bold yellow",
+    "HALT": "bold red",
+    "NAKED": "bold red",
+    "REDUCE": "bold yellow",
+    "NORMAL": "bold green",
+    "HEDGE_OK": "green",
+}
+
+
 @click.command()
 @where
 @as_json
-def why(config: Path | None, state_db: str | None, as_json: bool) -> None:
-    """Which gate blocks an entry, its value and its threshold."""
+@click.option("--all", "every", is_flag=True, help="Each market and each gate with its value.")
+def why(config: Path | None, state_db: str | None, as_json: bool, every: bool) -> None:
+    """In one sentence what it waits for: the gate that blocks, its value and how far it is."""
     found = _report(config, state_db)
     if as_json:
         wanted = {m["coin"]: m["why"] for m in found["markets"]}
-        click.echo(json.dumps({"why": wanted, "gates": found["gates"]}))
+        click.echo(json.dumps({"sentence": found["why"], "why": wanted, "gates": found["gates"]}))
+        return
+    click.echo(found["why"]["text"])
+    age = found["age_s"]
+    if age is not None and age > STALE_S:
+        click.echo(f"(this picture is {screen.lasting(age * 1000)} old: the bot is down or stuck)")
+    if not every:
         return
     for market in found["markets"]:
         click.echo(f"{market['coin']} {market['phase']}: {market['why']}")
@@ -109,7 +105,10 @@ def why(config: Path | None, state_db: str | None, as_json: bool) -> None:
     for g in found["gates"]:
         mark = "passes" if g["passes"] else "BLOCKS"
         rows.append((mark, g["market"] or "account", g["name"], g["value"], g["threshold"]))
-    click.echo(table(("", "market", "gate", "value", "needs"), rows))
+    click.echo(screen.table(("", "market", "gate", "value", "needs"), rows))
+
+
+STALE_S = 120
 
 
 @click.command()
@@ -124,7 +123,7 @@ def pnl(config: Path | None, state_db: str | None, as_json: bool) -> None:
     causes = ("net_usd", "funding_usd", "fees_usd", "basis_usd", "slippage_usd", "external_usd")
     rows = [(m["coin"], *(m["pnl"][c] for c in causes)) for m in found["markets"]]
     rows.append(("all", *(found["pnl"][c] for c in causes)))
-    click.echo(table(("coin", *(c.removesuffix("_usd") for c in causes)), rows))
+    click.echo(screen.table(("coin", *(c.removesuffix("_usd") for c in causes)), rows))
     click.echo(f"residual (unexplained) {found['pnl']['residual_usd']} usd")
 
 
@@ -151,4 +150,59 @@ def positions(config: Path | None, state_db: str | None, as_json: bool) -> None:
         for m in found["markets"]
     ]
     head = ("coin", "spot", "perp", "delta $", "", "foreign spot", "foreign perp", "reserved")
-    click.echo(table(head, rows))
+    click.echo(screen.table(head, rows))
+
+
+@click.command()
+@where
+@click.option("--follow", "-f", is_flag=True, help="Go on with what is written, until Ctrl-C.")
+@click.option("--lines", "-n", type=click.IntRange(min=0), default=40, help="How many at first.")
+@click.option("--json", "as_json", is_flag=True, help="The lines as they are in the file.")
+def logs(
+    config: Path | None, state_db: str | None, follow: bool, lines: int, as_json: bool
+) -> None:
+    """The bot's log, its newest lines last."""
+    found = places.find(config, state_db, config_needed=False)
+    path = found.logs / "carry.log"
+    if not path.exists():
+        raise NoJournal(f"{path}: there is no log yet. Start the bot with `carry run`")
+    for line in _tail(path, lines, follow):
+        if text := line if as_json else _told(line):
+            click.echo(text)
+
+
+def _tail(path: Path, count: int, follow: bool) -> Iterator[str]:
+    """The last lines of a file, then what is added, across the file's rotation."""
+    file = path.open(encoding="utf-8", errors="replace")
+    for line in file.read().splitlines()[-count:] if count else []:
+        yield line
+    file.seek(0, 2)
+    while follow:
+        line = file.readline()
+        if line:
+            yield line.rstrip("\n")
+        elif path.exists() and path.stat().st_ino != _inode(file):
+            file.close()
+            file = path.open(encoding="utf-8", errors="replace")
+        else:
+            time.sleep(0.3)
+    file.close()
+
+
+def _inode(file: Any) -> int:
+    import os
+
+    return os.fstat(file.fileno()).st_ino
+
+
+def _told(line: str) -> str:
+    """An event on one line; a tick as it was shown at the console."""
+    try:
+        row = json.loads(line)
+        at_ms, event = row.pop("at_ms"), row.pop("event")
+    except (ValueError, KeyError, AttributeError):
+        return line
+    when = "-" if at_ms is None else screen.date(at_ms)[11:19]
+    if event == "tick":
+        return f"{when} {row.get('lines', '')}"
+    return f"{when} {event}  " + "  ".join(f"{key} {value}" for key, value in row.items())

@@ -9,10 +9,11 @@ import click
 # command -> (module under carry.cli, what it does)
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("run", "The bot: look, decide, write down, act, until it is stopped."),
-    "ops": ("ops", "The second process: heartbeat and alerts; it never holds the key."),
+    "ops": ("ops", "The second process: alerts, Telegram, metrics; it never holds the key."),
     "exchange": ("exchange", "The embedded exchange, as a server of its own."),
     "status": ("look", "What is held, earned and waited for."),
-    "why": ("look", "Which gate blocks an entry, and by how much."),
+    "why": ("look", "In one sentence what it waits for, and how far it is from passing."),
+    "logs": ("look", "The bot's log, as it is written."),
     "pnl": ("look", "Profit and loss by cause, every cent explained."),
     "positions": ("look", "Both legs of each market, and what is foreign."),
     "doctor": ("doctor", "Whether live trading could start, and what blocks it; read-only."),
@@ -24,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "set": ("operate", "Change a setting while the bot runs."),
     "markets": ("markets", "All pairs: ids, funding, depth, cost, expected net, rank, why not."),
     "probe": ("probe", "Test orders at a venue, away from the market: placed, seen, withdrawn."),
+    "alert": ("alert", "Try the ways alerts go, or tell the daily note."),
     "replay": ("replay", "Decide journaled ticks again and compare."),
     "storm": ("storm", "Whole bots against the exchange under faults; promises are checked."),
     "config": ("config", "Check or show the config."),
@@ -110,6 +112,8 @@ def _told(error: Exception) -> int:
     """Print what an operator can act on, and its exit code; anything else is a bug and traced."""
     from carry.base.clock import ClockFailed
     from carry.base.secrets import SecretRefused
+    from carry.ops.main import OpsRuns
+    from carry.ops.routes import NotTaken
     from carry.shell.commands import Refused as CommandRefused
     from carry.shell.config_file import ConfigError
     from carry.shell.connecting import Refused
@@ -136,6 +140,8 @@ def _told(error: Exception) -> int:
         ExchangeFailed: 1,
         ProbeFailed: 1,
         ReadFailed: 1,
+        OpsRuns: 3,
+        NotTaken: 1,
     }
     code = codes.get(type(error))
     if code is None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from carry.core.num import use_exact_context
+from carry.shell.screen import table
 
-from .look import table
 from .where import where
 
 

@@ -136,8 +136,11 @@ def adopt(config: Path | None, state_db: str | None, coin: str, sz: str, yes: bo
 @where
 @click.argument("key")
 @click.argument("value")
+@click.option("--why", default="", help="For the audit.")
 @sure
-def set_(config: Path | None, state_db: str | None, key: str, value: str, yes: bool) -> None:
+def set_(
+    config: Path | None, state_db: str | None, key: str, value: str, why: str, yes: bool
+) -> None:
     """Change KEY (such as risk.slice_usd) to VALUE while the bot runs; `config` gives it back."""
     found = places.find(config, state_db, config_needed=False)
     reader = Reader(found.journal)
@@ -149,5 +152,5 @@ def set_(config: Path | None, state_db: str | None, key: str, value: str, yes: b
         policy = known[1].policy
         changed_policy(policy, found.policy or policy, key, value)
     _really(f"Set {key} to {value}?", yes)
-    _ask("set", config, state_db, key=key, value=value)
+    _ask("set", config, state_db, key=key, value=value, why=why)
     click.echo(f"{key} is {value} from the next tick on, and after a restart; it is in the audit")

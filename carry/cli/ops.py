@@ -12,7 +12,7 @@ from .where import where
 @click.command()
 @where
 def ops(config: Path | None, state_db: str | None) -> int:
-    """The second process: heartbeat, alerts to the log, a snapshot; it never holds the key."""
-    from carry.ops.watch import watch
+    """The second process: alerts, Telegram, metrics, heartbeat; it never holds the key."""
+    from carry.ops.main import run
 
-    return watch(places.find(config, state_db, config_needed=True))
+    return run(places.find(config, state_db, config_needed=True))

@@ -91,7 +91,7 @@ def _clock(state: State, obs: seen.Observations) -> State:
 
 
 def _fault(state: State, fault: seen.Fault) -> tuple[State, Said]:
-    mode = "reduce" if fault.name == "crash" else "halt"
+    mode = "reduce" if fault.name in ("crash", "policy_check") else "halt"
     state = latch(state, fault.name, mode, fault.text)
     does = "entries stop" if mode == "reduce" else "nothing is traded"
     text = (

@@ -2,8 +2,7 @@
 
 import attrs
 
-from . import ledger
-from . import observations as seen
+from . import asked, ledger
 from .actions import Action, Alert, Note
 from .holdings import add_outside, shift
 from .intents import latch, set_carry, unsaid
@@ -14,7 +13,7 @@ from .types import Leg
 Said = tuple[Action, ...]
 
 
-def obey(state: State, command: seen.Command) -> tuple[State, Said]:
+def obey(state: State, command: asked.Command) -> tuple[State, Said]:
     if command.command_id <= state.command_id:
         return state, ()  # seen before: delivered twice, or replayed after a restart
     state = attrs.evolve(state, command_id=command.command_id)
@@ -27,18 +26,22 @@ def obey(state: State, command: seen.Command) -> tuple[State, Said]:
         ),
     )
     match command:
-        case seen.Pause():
+        case asked.Pause():
             return latch(state, "pause", "reduce", f"paused by {command.by}"), said
-        case seen.Flatten():
+        case asked.Flatten():
             return latch(state, "flatten", "flatten", f"flatten asked by {command.by}"), said
-        case seen.Kill():
+        case asked.Kill():
             return latch(state, "kill", "flatten", f"kill asked by {command.by}"), said
-        case seen.Resume():
+        case asked.Resume():
             return _resume(state, command, said)
-        case seen.Adopt():
+        case asked.Adopt():
             return _adopt(state, command, said)
-        case seen.SetPolicy():
+        case asked.SetPolicy():
             return attrs.evolve(state, policy=command.policy), said
+        case asked.Rejected():
+            text = f"{command.what} by {command.by} was not obeyed: {command.why}"
+            name = f"command_refused_{command.command_id}"
+            return state, (*said, Alert(level="warn", name=name, coin=None, text=text))
         case _:
             raise AssertionError(f"command without a handler: {command}")
 
@@ -55,7 +58,7 @@ def _written_off(state: State, said: Said) -> tuple[State, Said]:
     return unsaid(state, "fault_residual_usd"), (*said, note)
 
 
-def _resume(state: State, command: seen.Resume, said: Said) -> tuple[State, Said]:
+def _resume(state: State, command: asked.Resume, said: Said) -> tuple[State, Said]:
     if command.latch == "residual" and state.account.residual_usd:
         return _written_off(state, said)
     if command.latch not in state.latches:
@@ -71,7 +74,7 @@ def _resume(state: State, command: seen.Resume, said: Said) -> tuple[State, Said
     return state, said
 
 
-def _adopt(state: State, command: seen.Adopt, said: Said) -> tuple[State, Said]:
+def _adopt(state: State, command: asked.Adopt, said: Said) -> tuple[State, Said]:
     """Foreign coins, and as much of a foreign short, become ours at today's prices."""
     carry = state.carries.get(command.coin)
     spot_px = perp_px = None

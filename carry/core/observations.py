@@ -9,6 +9,7 @@ from decimal import Decimal
 
 import attrs
 
+from .asked import Command
 from .policy import Policy
 from .types import (
     AccountMode,
@@ -401,68 +402,14 @@ Read = (
     | AgentRead
 )
 
-# --- the operator ---------------------------------------------------------------------------------
-
-
-@attrs.frozen(kw_only=True)
-class Pause:
-    command_id: int
-    by: str
-
-
-@attrs.frozen(kw_only=True)
-class Resume:
-    """Clear one latch by its name ("pause" unless told otherwise)."""
-
-    command_id: int
-    by: str
-    latch: str
-
-
-@attrs.frozen(kw_only=True)
-class Flatten:
-    command_id: int
-    by: str
-
-
-@attrs.frozen(kw_only=True)
-class Kill:
-    command_id: int
-    by: str
-
-
-@attrs.frozen(kw_only=True)
-class Adopt:
-    """Take foreign holdings of a coin into the carry: `sz` spot base units, and as much of the
-    short.
-    """
-
-    command_id: int
-    by: str
-    coin: str
-    sz: Decimal
-
-
-@attrs.frozen(kw_only=True)
-class SetPolicy:
-    """The policy with one settable key changed: made and checked by the shell, applied as a
-    whole.
-    """
-
-    command_id: int
-    by: str
-    key: str
-    policy: Policy
-
-
-Command = Pause | Resume | Flatten | Kill | Adopt | SetPolicy
-
 # --- faults the shell found that only the core may answer -----------------------------------------
 
 
 @attrs.frozen(kw_only=True)
 class Fault:
-    """`name`: "crash" (a guard failed), "signature", "journal", "identity", "overrun"."""
+    """`name`: "crash" (a guard failed) and "policy_check" (an order was refused before it was
+    signed), which reduce; "signature", "journal", "identity", "overrun", which halt.
+    """
 
     name: str
     text: str

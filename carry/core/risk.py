@@ -3,7 +3,7 @@ more careful: all must pass before risk is added, none is asked before risk is r
 """
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
 import attrs
@@ -458,6 +458,15 @@ def entry_gates(state: State, carry: Carry, found: Offer) -> Iterator[Gate]:
         shown = f"{setting.value} {'cross' if setting.cross else 'isolated'}"
     has = setting is not None and setting.value == lever and setting.cross
     yield _holds("leverage", coin, has, shown, f"{lever} cross")
+
+
+def first_blocking(gates: Iterable[Gate]) -> Gate | None:
+    """The gate to name first: a fault is ours or the venue's, and hides what the market would say.
+
+    None when all pass.
+    """
+    failing = [gate for gate in gates if not gate.passes]
+    return min(failing, key=lambda gate: not gate.fault, default=None)
 
 
 def blocked_only_by_leverage(found: Prospect) -> bool:

@@ -274,6 +274,14 @@ class Leverage:
     issued_ms: int
 
 
+@attrs.frozen
+class Blocked:
+    """The gate that an idle market waits for first, and since when."""
+
+    gate: str
+    since_ms: int
+
+
 @attrs.frozen(kw_only=True)
 class Carry:
     """One market: what the venue told, what is owned, and what is being done.
@@ -311,6 +319,7 @@ class Carry:
     misses: Mapping[str, int] = attrs.field(factory=dict)
     known: tuple[str, ...] = ()
     failures: int = 0
+    blocked: Blocked | None = attrs.field(default=None, metadata={"since": 2})
     repair: Repair | None = None
     ledger: Ledger = attrs.field(factory=Ledger)
     foreign_was: tuple[Held, ...] = attrs.field(default=(), metadata={"since": 2})

@@ -23,7 +23,7 @@ from .num import show
 from .observations import Observations
 from .phases import View, decide, view
 from .risk import Prospect
-from .state import MAY_FOLLOW, Carry, Enter, Exit, Gate, HedgeOk, Idle, State
+from .state import MAY_FOLLOW, Blocked, Carry, Enter, Exit, Gate, HedgeOk, Idle, State
 from .turns import in_turn
 from .types import Leg
 from .wants import wants
@@ -104,6 +104,7 @@ def _market(before: State, state: State, coin: str) -> tuple[State, tuple[Action
     if carry.repair is None:
         state = unsaid(state, f"naked_{coin}")
     found = risk.verdict(state, carry) if isinstance(carry.phase, Idle) else None
+    carry = _waiting(state, carry, found)
     decision = decide(state, carry, look, found)
     carry = resting.timed(before, state, carry, look, decision)
     old, new = type(carry.phase), type(decision.phase)
@@ -122,6 +123,16 @@ def _market(before: State, state: State, coin: str) -> tuple[State, tuple[Action
         return state, said + more
     state, more = planning.plan(state, state.carries[coin], look, decision)
     return state, said + more
+
+
+def _waiting(state: State, carry: Carry, found: Prospect | None) -> Carry:
+    """Keep since when an idle market waits for the gate that it waits for first."""
+    first = None if found is None else risk.first_blocking(found.gates)
+    if first is None:
+        return carry if carry.blocked is None else attrs.evolve(carry, blocked=None)
+    if carry.blocked is not None and carry.blocked.gate == first.name:
+        return carry
+    return attrs.evolve(carry, blocked=Blocked(first.name, state.now_ms))
 
 
 def _counted(state: State, carry: Carry, kept: bool) -> tuple[Carry, tuple[Action, ...]]:

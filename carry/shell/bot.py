@@ -12,11 +12,13 @@ from carry.base.clock import WallClock
 from carry.base.secrets import Redactor, install_hooks
 from carry.core import ledger
 from carry.core.num import show
+from carry.core.policy import Policy
 from carry.core.state import State
 from carry.core.step import naked
 from carry.venues.base import ReadFailed, Venue
 
 from .commands import overridden
+from .config_file import load
 from .connecting import (
     Clocks,
     Refused,
@@ -31,8 +33,10 @@ from .journal import Journal
 from .lock import only_one
 from .logs import EventLog
 from .loop import Bot, Manner
+from .notify import notify
 from .places import Places
-from .status import refused_because_foreign
+from .timings import Timings
+from .why import refused_because_foreign
 from .wiring import Wiring
 
 
@@ -80,7 +84,8 @@ def run(places: Places, manner: Manner, *, console: bool = True) -> Result:
         effective, said = overridden(policy, journal.given(state.command_id))
         for sentence in said:
             log.say(sentence)
-        stack.enter_context(_signals(stop))
+        hung_up = threading.Event()
+        stack.enter_context(_signals(stop, hung_up))
         venue.stream.start()
         bot = Bot(
             venue=venue,
@@ -93,9 +98,14 @@ def run(places: Places, manner: Manner, *, console: bool = True) -> Result:
             manner=attrs.evolve(manner, live=not wiring.venue.embedded),
             stop=stop.is_set,
             ready=all_foreign,
+            reload=_reloader(places, log),
+            hung_up=hung_up,
+            timings=Timings(places.run_folder / "timings.json"),
         )
+        journal.started(clock.wall_ms(), effective)
         _begin(log, clock, wiring, account, manner)
         after = bot.run()
+        notify("STOPPING=1")
         result = Result(
             state=after,
             refusal=bot.refusal,
@@ -144,8 +154,10 @@ def _closing(venue: Venue) -> Callable[[], None]:
 
 
 @contextlib.contextmanager
-def _signals(stop: threading.Event) -> Iterator[None]:
-    """SIGTERM and Ctrl-C ask for an orderly end; a second Ctrl-C is obeyed at once."""
+def _signals(stop: threading.Event, hung_up: threading.Event) -> Iterator[None]:
+    """SIGTERM and Ctrl-C ask for an orderly end; a second Ctrl-C is obeyed at once. SIGHUP asks to
+    read the config again.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -156,11 +168,27 @@ def _signals(stop: threading.Event) -> Iterator[None]:
         stop.set()
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    before[signal.SIGHUP] = signal.signal(signal.SIGHUP, lambda *_: hung_up.set())
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _reloader(places: Places, log: EventLog) -> Callable[[], Policy]:
+    """Reads the config again. Its policy comes into force; the wiring stays until a new start."""
+
+    def reload() -> Policy:
+        policy, wiring = load(places.config)
+        if wiring != places.wiring:
+            log.warn(
+                f"{places.config}: venue, account, journal, interval_ms and the like are read at "
+                "the start only; start again for those. The strategy's keys are in force now"
+            )
+        return policy
+
+    return reload
 
 
 def _begin(log: EventLog, clock: Clocks, wiring: Wiring, account: str, manner: Manner) -> None:

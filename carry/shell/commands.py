@@ -4,12 +4,16 @@ import json
 from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
 
-from carry.core.observations import Adopt, Command, Flatten, Kill, Pause, Resume, SetPolicy
-from carry.core.policy import Policy
+import attrs
+
+from carry.core.asked import Adopt, Command, Flatten, Kill, Pause, Resume, SetPolicy
+from carry.core.policy import Policy, knobs
 
 from .config_file import ConfigError, with_setting
 from .journal import Order
+from .scalars import written
 
+RELOAD = "reload"  # the config is read again: SIGHUP, or `systemctl reload`
 BACK = "config"  # `carry set KEY config` gives a key back to the file
 
 
@@ -33,8 +37,19 @@ def to_command(order: Order, policy: Policy, from_file: Policy) -> Command:
         case "adopt":
             return Adopt(command_id=number, by=by, coin=args["coin"], sz=size(args["sz"]))
         case "set":
-            changed = changed_policy(policy, from_file, args["key"], args["value"])
-            return SetPolicy(command_id=number, by=by, key=args["key"], policy=changed)
+            key = full_key(from_file, args["key"])
+            changed = changed_policy(
+                policy, from_file, key, args["value"], only_down=bool(args.get("chat"))
+            )
+            return SetPolicy(
+                command_id=number,
+                by=by,
+                key=key,
+                policy=changed,
+                before=setting(policy, key),
+                after=setting(changed, key),
+                why=str(args.get("why") or ""),
+            )
         case _:
             raise Refused(f"command {order.id}: {order.what!r} is not known to this program")
 
@@ -50,13 +65,27 @@ def size(text: str) -> Decimal:
     return value
 
 
-def changed_policy(policy: Policy, from_file: Policy, key: str, value: str) -> Policy:
-    """`policy` with one key set, or given back to the config with the value "config"."""
+def setting(policy: Policy, key: str) -> str:
+    """The value of a key (with its section) as it is written in the config."""
+    section, _, name = key.partition(".")
+    part = getattr(policy, section, None)
+    for field, knob, _ in knobs(type(part)) if attrs.has(type(part)) else ():
+        if field == name:
+            return written(knob, getattr(part, name))
+    raise Refused(f"{key}: no such key")
+
+
+def changed_policy(
+    policy: Policy, from_file: Policy, key: str, value: str, *, only_down: bool = False
+) -> Policy:
+    """`policy` with one key set, or given back to the config with the value "config".
+
+    only_down: from the chat, where caps and the target can only be lowered.
+    """
     if value == BACK:
-        section, _, name = full_key(from_file, key).partition(".")
-        value = str(getattr(getattr(from_file, section), name))
+        value = setting(from_file, full_key(from_file, key))
     try:
-        return with_setting(policy, key, value)
+        return with_setting(policy, key, value, only_down=only_down)
     except ConfigError as error:
         raise Refused(str(error)) from None
 

@@ -37,8 +37,8 @@ RELATIONS = {
     "account.agent_key": "refused with embedded",
     "account.api_key": "together with api_secret; not beside agent_key",
     "account.api_secret": "together with api_key; not beside agent_key",
-    "telegram.token": "together with chat_id",
-    "telegram.chat_id": "together with token",
+    "telegram.token": "together with chat_ids",
+    "telegram.chat_ids": "together with token",
     "interval_ms": "at most risk.quote_age_ms_max",
     "min_tick_ms": "at most interval_ms",
 }
@@ -64,7 +64,10 @@ SAMPLES = {
     "account.api_secret": "{env: CARRY_API_SECRET}",
     "journal.path": "data/carry.db",
     "telegram.token": "{file: telegram.token}",
-    "telegram.chat_id": "123456789",
+    "telegram.chat_ids": "[123456789]",
+    "telegram.user_ids": "[123456789]",
+    "alerts.heartbeat_url": "https://monitor.example/ping/1234",
+    "alerts.webhook": "{file: webhook.url}",
     "history.dsn": "{env: CARRY_HISTORY_DSN}",
 }
 
@@ -204,7 +207,9 @@ def _entry(full: str, knob: Knob, default: Any, indent: str) -> list[str]:
         said += f" ({'; '.join(fact for fact in facts if fact)})"
     lines = textwrap.wrap(said, WIDTH - len(indent) - 2, break_on_hyphens=False)
     name = full.rpartition(".")[2]
-    given = f"#{name}: {SAMPLES[full]}" if default is None else f"{name}: {written(knob, default)}"
+    given = f"{name}: {written(knob, default)}"
+    if default in (None, ()):
+        given = f"#{name}: {SAMPLES[full]}"
     return [*(f"{indent}# {line}" for line in lines), f"{indent}{given}"]
 
 
@@ -218,7 +223,7 @@ def _table(rows: tuple[tuple[str, Knob, Any], ...]) -> str:
         cells = (
             f"`{full}`",
             unit,
-            "left out" if default is None else f"`{written(knob, default)}`",
+            "left out" if default in (None, ()) else f"`{written(knob, default)}`",
             "" if knob.lo is None else written(knob, knob.lo),
             "" if knob.hi is None else written(knob, knob.hi),
             RELATIONS.get(full, ""),

@@ -8,6 +8,7 @@ import difflib
 import hashlib
 import re
 from collections.abc import Iterable, Iterator
+from collections.abc import Mapping as Mapping_
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -63,9 +64,20 @@ def load(path: Path) -> tuple[Policy, Wiring]:
     return parse(text, str(path), path.parent)
 
 
+def lines_of(path: Path) -> Mapping_[str, int]:
+    """Each key that a config file gives, with its line. The file is one that `load` takes."""
+    reader = _Reader(str(path))
+    _parse(path.read_text(encoding="utf-8"), reader, path.parent)
+    return reader.lines
+
+
 def parse(text: str, name: str = "config.yaml", folder: Path = Path()) -> tuple[Policy, Wiring]:
     """The same for text at hand. name: the file's, for errors. folder: where its paths start."""
-    reader = _Reader(name)
+    return _parse(text, _Reader(name), folder)
+
+
+def _parse(text: str, reader: "_Reader", folder: Path) -> tuple[Policy, Wiring]:
+    name = reader.name
     try:
         root = grow(text)
     except NotATree as error:
@@ -260,6 +272,10 @@ class _Reader:
         knob: Knob = field.metadata["knob"]
         if knob.kind == "secret":
             return self.secret(node, key)
+        if knob.kind == "ids" and isinstance(node, Listing):
+            return tuple(
+                number for item in node.items for number in self.field(field, item, key)
+            )
         if not isinstance(node, Scalar):
             said = "a list" if isinstance(node, Listing) else "a set of keys"
             raise self.refusal(node.line, key, f"is {said}, but takes one value ({knob.why})")
@@ -374,11 +390,11 @@ def _at_odds(policy: Policy, wiring: Wiring, given: Iterable[str]) -> Iterator[t
             )
         yield from _wrong_network(venue)
     yield from config_aster.at_odds(venue, account)
-    if (wiring.telegram.token is None) != (wiring.telegram.chat_id is None):
-        missing = "token" if wiring.telegram.token is None else "chat_id"
+    if (wiring.telegram.token is None) != (not wiring.telegram.chat_ids):
+        missing = "token" if wiring.telegram.token is None else "chat_ids"
         yield (
             f"telegram.{missing}",
-            "is missing: token and chat_id are given together or not at all",
+            "is missing: token and chat_ids are given together or not at all",
         )
     if wiring.min_tick_ms > wiring.interval_ms:
         yield (
@@ -441,6 +457,7 @@ def _completed(wiring: Wiring, folder: Path) -> Wiring:
             api_secret=_placed(account.api_secret, folder),
         ),
         telegram=attrs.evolve(wiring.telegram, token=_placed(wiring.telegram.token, folder)),
+        alerts=attrs.evolve(wiring.alerts, webhook=_placed(wiring.alerts.webhook, folder)),
         history=attrs.evolve(wiring.history, dsn=_placed(wiring.history.dsn, folder)),
     )
 

@@ -55,10 +55,14 @@ def lock_name(places: Places) -> str:
     return network_of(places.wiring)
 
 
+# The one place where real money is let in or kept out; tests/shell/test_cli.py holds it.
+REAL_MONEY_REFUSED = "real money is refused until operator alerts are built; use testnet"
+
+
 def refuse_unbuilt(wiring: Wiring, dry_run: bool) -> None:
     """Say no to what this version must not or cannot do."""
     if wiring.venue.network == "mainnet" and not dry_run:
-        raise Refused("real money is refused until operator alerts are built; use testnet")
+        raise Refused(REAL_MONEY_REFUSED)
 
 
 def key_of(wiring: Wiring, account: str, keyless: bool, redact: Redactor) -> Secret | None:

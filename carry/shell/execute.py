@@ -3,6 +3,7 @@
 The only retry policy of the program. The shell itself repeats nothing that may have left.
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
@@ -49,16 +50,24 @@ def execute(
     *,
     dry_run: bool = False,
     gap: Callable[[str], None] = lambda source: None,
+    took: Callable[[str, int], None] = lambda stage, ns: None,
+    clear: Callable[[Write], str] = lambda action: "",
 ) -> tuple[Outcome, ...]:
     """Send what reaches the venue, in the order given, and return what is known of each.
 
-    gap: told the source of a query that gave no answer; the core asks again by itself.
+    gap: told the source of a query that gave no answer; the core asks again by itself. took: told
+    how long an order was on its way, ns. clear: the last look before it is signed; its text is why
+    not.
     """
     outcomes: list[Outcome] = []
     for action in actions:
         match action:
             case Place() | Cancel() | CancelForeign() | SetLeverage() | MoveUsd() | Fence():
-                outcome = not_sent(action, "dry run") if dry_run else write(venue, action)
+                began_ns = time.perf_counter_ns()
+                why = "dry run" if dry_run else clear(action)
+                outcome = not_sent(action, why) if why else write(venue, action)
+                if isinstance(action, Place) and not why:
+                    took("order", time.perf_counter_ns() - began_ns)
                 if outcome is not None:
                     outcomes.append(outcome)
             case Query():

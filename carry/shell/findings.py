@@ -19,7 +19,7 @@ from carry.core.types import AccountMode, Leg
 from carry.venues.base import Identity
 
 from .outlook import Pair, percent
-from .status import why
+from .why import of_market
 
 GREEN: Final = "green"
 YELLOW: Final = "yellow"
@@ -197,7 +197,7 @@ def market(
     if doing:
         found.append(Finding(GREEN, coin, f"now: {'; '.join(doing)}"))
     else:
-        waits = why(state, carry, gates(state))
+        waits = of_market(state, carry, gates(state)).text
         level = RED if risk.foreign_usd(state, carry) else GREEN
         step = "`carry adopt`, or `reserve_sz` in the config" if level is RED else ""
         found.append(Finding(level, coin, f"now: nothing; {waits}", step))

@@ -12,9 +12,9 @@ from typing import Final
 import attrs
 
 from carry.base.deadlines import Deadline
+from carry.core.asked import Command
 from carry.core.observations import (
     BookSeen,
-    Command,
     Event,
     Fault,
     Observations,

@@ -25,14 +25,15 @@ from carry.core.actions import (
     Place,
     SetLeverage,
 )
+from carry.core.asked import Command
 from carry.core.observations import (
-    Command,
     FillSeen,
     FillsRead,
     Observations,
     ReceiptsRead,
     TransfersRead,
 )
+from carry.core.policy import Policy
 from carry.core.state import RULES, SCHEMA, State
 from carry.core.types import FundingReceipt, Transfer
 
@@ -49,6 +50,7 @@ from .database import (
     unfitting,
 )
 from .schema import LAYOUT, TABLES
+from .version import in_force
 
 CHECKPOINT_TICKS: Final = 1_000
 KEEP_DAYS: Final = 30
@@ -190,7 +192,7 @@ class Journal:
                 self.seq = seq
                 self._write_state(text, mark, chain)
                 self._book(observations)
-                self._say(observations, actions)
+                self._say(observations, state, actions)
                 if seq % self._checkpoint_ticks == 0:
                     self._write_checkpoint(observations.venue_ms, chain, text)
                     self._prune(observations.venue_ms)
@@ -276,14 +278,16 @@ class Journal:
                 [(t.transfer_id, t.at_ms, format(t.usd, "f"), t.kind, self.seq) for t in transfers],
             )
 
-    def _say(self, observations: Observations, actions: Sequence[Action]) -> None:
+    def _say(
+        self, observations: Observations, state: State, actions: Sequence[Action]
+    ) -> None:
         """Commands into the audit, notes into the decisions, alerts into the outbox."""
         at_ms = observations.venue_ms
         for command in observations.commands:
             doc = COMMAND.encode(command).decode()
             self._db.execute(
-                "INSERT INTO audit VALUES (?,?,?,?,?) ON CONFLICT DO NOTHING",
-                (command.command_id, self.seq, at_ms, command.by, doc),
+                "INSERT INTO audit VALUES (?,?,?,?,?,?) ON CONFLICT DO NOTHING",
+                (command.command_id, self.seq, at_ms, command.by, doc, in_force(state.policy)),
             )
         notes = [a for a in actions if isinstance(a, Note)]
         for n, note in enumerate(notes):
@@ -359,8 +363,32 @@ class Journal:
         return [Order(*row) for row in rows]
 
     def given(self, upto: int) -> list[Order]:
-        """Commands that the state has seen."""
-        return [order for order in self.inbox(0) if order.id <= upto]
+        """Commands that were obeyed, up to a number. One that was refused when its turn came is
+        none: it must not come into force by a restart.
+        """
+        rows = self._db.execute(
+            "SELECT i.id, i.at_ms, i.who, i.what, i.args FROM inbox i "
+            "JOIN audit a ON a.command_id = i.id WHERE i.id <= ? "
+            "AND json_extract(a.doc, '$.\"$\"') <> 'Rejected' ORDER BY i.id",
+            (upto,),
+        )
+        return [Order(*row) for row in rows]
+
+    def ask(self, what: str, who: str, at_ms: int) -> None:
+        """A command the process gives itself, such as a reload that a signal asked for."""
+        with transaction(self._db):
+            self._db.execute(
+                "INSERT INTO inbox (at_ms, who, what, args) VALUES (?,?,?,'{}')",
+                (at_ms, who, what),
+            )
+
+    def started(self, wall_ms: int, policy: Policy) -> None:
+        """Which program and which policy took this journal on, and when."""
+        with transaction(self._db):
+            self._db.execute(
+                "INSERT INTO starts (seq, wall_ms, version) VALUES (?,?,?)",
+                (self.seq, wall_ms, in_force(policy)),
+            )
 
     def close(self) -> None:
         self._db.close()

@@ -1,15 +1,17 @@
 """The tick: see, think, write down, act. One thread; whatever the venue, the clock, the network."""
 
+import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
 import attrs
 
 from carry.base.secrets import traceback_text
-from carry.core.actions import Action, Alert, Note
+from carry.core.actions import Action, Alert, Note, Write
+from carry.core.asked import Command, Rejected, SetPolicy
 from carry.core.observations import (
     CancelUnanswered,
-    Command,
     Fault,
     FenceUnanswered,
     NotSent,
@@ -21,12 +23,16 @@ from carry.core.state import Idle, State
 from carry.core.step import calm, step
 from carry.venues.base import Clock, Venue
 
-from .commands import Refused, to_command
+from .clearance import facts_of, fold, limits_of, passed, refused
+from .commands import BACK, RELOAD, Refused, overridden, to_command
+from .config_file import ConfigError
 from .execute import execute
 from .gather import Gatherer, Wishes
-from .journal import Journal
+from .journal import Journal, Order
 from .logs import EventLog
+from .notify import notify
 from .say import noteworthy, render
+from .timings import Timings
 
 HOUR_MS: Final = 3_600_000
 WORKING_MS: Final = 1_000  # the longest wait while something is open
@@ -72,14 +78,21 @@ class Bot:
         manner: Manner,
         stop: Callable[[], bool],
         ready: Callable[[State], str | None] = lambda state: None,
+        reload: Callable[[], Policy | None] = lambda: None,
+        hung_up: threading.Event | None = None,
+        timings: Timings | None = None,
     ) -> None:
         self.venue, self.clock, self.journal, self.log = venue, clock, journal, log
         self.state, self.manner = state, manner
-        self._from_file, self._stop, self._ready = from_file, stop, ready
+        self._from_file, self._stop, self._ready, self._reload = from_file, stop, ready, reload
+        self._hung_up = hung_up or threading.Event()
+        self.timings = timings or Timings()
+        self._told_ready = False
+        self._facts = facts_of(state)
+        self._breaches: tuple[Fault, ...] = ()
         self._gatherer = Gatherer(venue, clock)
         self._outcomes: tuple[Outcome, ...] = ()
         self._missed: list[str] = []
-        self._refused: dict[int, bool] = {}
         self._woken = self._looked = self._dry_look_done = False
         self._started_ms = clock.mono_ms()
         self._stopped_ms: int | None = None
@@ -96,21 +109,52 @@ class Bot:
     def run(self) -> State:
         """Tick until the run is over; the state of the last committed tick."""
         while not self._over():
-            began_ms = self.clock.mono_ms()
-            observations = self._gatherer.gather(self.state, self._outcomes, self._wishes())
-            before, (observations, after, actions) = self.state, self._think(observations)
-            self.journal.commit(observations, after, actions)
+            began_ms, began_ns = self.clock.mono_ms(), time.perf_counter_ns()
+            with self.timings.of("gather"):
+                observations = self._gatherer.gather(self.state, self._outcomes, self._wishes())
+            self._facts = fold(self._facts, observations)
+            with self.timings.of("step"):
+                before, (observations, after, actions) = self.state, self._think(observations)
+            with self.timings.of("commit"):
+                self.journal.commit(observations, after, actions)
             self.state = after
+            self._alive()
             self._say(before, observations, after, actions)
-            self._outcomes = execute(
-                self.venue, actions, dry_run=self.manner.dry_run, gap=self._missed.append
-            )
+            with self.timings.of("execute"):
+                self._outcomes = execute(
+                    self.venue,
+                    actions,
+                    dry_run=self.manner.dry_run,
+                    gap=self._missed.append,
+                    took=self.timings.took,
+                    clear=self._clear,
+                )
+            self.timings.took("tick", time.perf_counter_ns() - began_ns)
+            self.timings.write()
             # What a dry look asked for was not sent: one more tick, stopping, takes it back.
             self._dry_look_done = self._looked and self.manner.once and self.manner.dry_run
             decisive = any(not isinstance(o, NOT_DECISIVE) for o in self._outcomes)
             if self._looked and not decisive:
                 self._woken = not self._over() and self._wait(began_ms)
         return self.state
+
+    def _clear(self, action: Write) -> str:
+        """The last look before signing; what it refuses is a mistake of ours, so entries stop."""
+        now_ms = self.clock.mono_ms()
+        text = refused(self._facts, limits_of(self.state.policy), action, now_ms)
+        if not text:
+            self._facts = passed(self._facts, action, now_ms)
+            return ""
+        what = f"{type(action).__name__} was refused before it was signed: {text}"
+        self._breaches += (Fault(name="policy_check", text=what),)
+        self.log.warn(what)
+        return f"refused before it was signed: {text}"
+
+    def _alive(self) -> None:
+        """Tell systemd, after a tick that is committed whole: a bot that hangs is started again."""
+        if not self._told_ready and self._looked:
+            self._told_ready = notify("READY=1", f"STATUS=tick {self.journal.seq}")
+        notify("WATCHDOG=1")
 
     # --- see -------------------------------------------------------------------------------------
 
@@ -123,9 +167,10 @@ class Bot:
         if self._stopped_ms is None and (self._stop() or self._dry_look_done):
             self._stopped_ms = self.clock.mono_ms()
         faults: Callable[[], tuple[Fault, ...]] = getattr(self.venue, "faults", tuple)
+        breaches, self._breaches = self._breaches, ()
         return attrs.evolve(
             wishes,
-            faults=(*wishes.faults, *faults()),
+            faults=(*wishes.faults, *faults(), *breaches),
             cause="urgent" if self._woken or self._outcomes else "interval",
             stopping=self._stopped_ms is not None,
             once=self.manner.once and self.manner.live and not self.manner.dry_run,
@@ -134,19 +179,44 @@ class Bot:
 
     def _commands(self) -> tuple[Command, ...]:
         """What operators asked since the state's watermark; a policy builds on the one before."""
-        policy, found = self.state.policy, []
+        if self._hung_up.is_set():
+            self._hung_up.clear()
+            self.journal.ask(RELOAD, "SIGHUP", self.clock.wall_ms())
+        policy = self.state.policy
+        found: list[Command] = []
+        obeyed: list[Order] = []
         for order in self.journal.inbox(self.state.command_id):
-            if order.id in self._refused:
-                continue
             try:
-                command = to_command(order, policy, self._from_file)
-            except (Refused, ValueError, KeyError) as error:
-                self._refused[order.id] = True
-                self.log.warn(f"{order.what} by {order.who} is refused: {error}")
+                command = self._command(order, policy, obeyed)
+            except (Refused, ConfigError, ValueError, LookupError, TypeError, AttributeError) as no:
+                what, why = order.what[:40], str(no)[:400]
+                found.append(Rejected(command_id=order.id, by=order.who, what=what, why=why))
                 continue
             policy = getattr(command, "policy", policy)
             found.append(command)
+            obeyed.append(order)
         return tuple(found)
+
+    def _command(self, order: Order, policy: Policy, obeyed: list[Order]) -> Command:
+        """obeyed: orders of this tick before this one."""
+        if order.what != RELOAD:
+            return to_command(order, policy, self._from_file)
+        again = self._reload()
+        if again is None:
+            raise Refused("this run has no config to read again")
+        self._from_file = again
+        given = [*self.journal.given(self.state.command_id), *obeyed]
+        effective, said = overridden(again, given)
+        for sentence in said:
+            self.log.say(sentence)
+        return SetPolicy(
+            command_id=order.id,
+            by=order.who,
+            key=BACK,
+            policy=effective,
+            before=policy.source,
+            after=effective.source,
+        )
 
     # --- think -----------------------------------------------------------------------------------
 

@@ -84,6 +84,21 @@ class Reader:
         except Undecodable as error:
             raise unfitting(self.path, row[0], str(error)) from None
 
+    def settings(self) -> list[tuple[int, int, str, str]]:
+        """What operators set and the bot obeyed: number, when (machine), who, its arguments."""
+        return self._db.execute(
+            "SELECT i.id, i.at_ms, i.who, i.args FROM inbox i "
+            "JOIN audit a ON a.command_id = i.id WHERE i.what = 'set' "
+            "AND json_extract(a.doc, '$.\"$\"') <> 'Rejected' ORDER BY i.id"
+        ).fetchall()
+
+    def last_alerts(self, count: int) -> list[dict[str, Any]]:
+        """The newest alerts, the newest first."""
+        rows = self._db.execute(
+            "SELECT at_ms, level, name, coin, text FROM alerts ORDER BY id DESC LIMIT ?", (count,)
+        )
+        return [dict(zip(("at_ms", "level", "name", "coin", "text"), r, strict=True)) for r in rows]
+
     def checkpoint(self, at_or_before: int) -> tuple[int, str, State] | None:
         """Where replay of the tick after `at_or_before` can start: (seq, chain, state)."""
         row = self._db.execute(

@@ -26,13 +26,12 @@ from carry.core.actions import (
     Query,
     SetLeverage,
 )
+from carry.core.asked import Adopt, Command, Rejected, Resume, SetPolicy
 from carry.core.num import show
 from carry.core.observations import (
     Accepted,
-    Adopt,
     Cancelled,
     CancelUnanswered,
-    Command,
     Done,
     FenceHeld,
     FenceUnanswered,
@@ -46,8 +45,6 @@ from carry.core.observations import (
     Outcome,
     OutcomeUnknown,
     Refused,
-    Resume,
-    SetPolicy,
 )
 from carry.core.state import Carry, Intent, Kind, State
 from carry.core.types import Fill, Leg
@@ -178,7 +175,9 @@ def _command(command: Command) -> str:
         case Adopt():
             what += f" {command.coin} {show(command.sz)}"
         case SetPolicy():
-            what = f"set {command.key}"
+            what = f"set {command.key} {command.before} -> {command.after}"
+        case Rejected():
+            what = f"{command.what} refused: {command.why}"
         case _:
             pass
     return f"command {command.command_id} by {command.by}: {what}"

@@ -24,6 +24,7 @@ UNIT = {
     "ms": "ms",
     "h": "hours",
     "count": "a whole number",
+    "ids": "whole numbers",
     "choice": "a word",
     "interval": "a candle length",
     "bool": "true or false",
@@ -76,6 +77,10 @@ def limits(knob: Knob) -> str:
 
 def written(knob: Knob, value: Any) -> str:
     """A value as it is written in the file: rates with %, numbers without an exponent."""
+    if value is None:
+        return "left out"
+    if isinstance(value, tuple):
+        return f"[{', '.join(str(item) for item in value)}]"
     if isinstance(value, bool):
         return "true" if value else "false"
     if knob.kind == "rate":
@@ -95,6 +100,8 @@ def read(knob: Knob, text: str, quoted: bool = False) -> Any:
         raise Unreadable("has no value; give one, or take the line out")
     if knob.kind in WHOLE:
         return _in_bounds(knob, _whole(knob, text, quoted), text)
+    if knob.kind == "ids":
+        return (_in_bounds(knob, _whole(knob, text, quoted), text),)
     if knob.kind == "rate":
         return _in_bounds(knob, _rate(text, quoted), text)
     if knob.kind in DECIMAL:
@@ -141,7 +148,7 @@ def _special(knob: Knob, text: str) -> str:
 def _whole(knob: Knob, text: str, quoted: bool) -> int:
     number = _number(knob, text, quoted)
     if number != number.to_integral_value() or "." in text:
-        unit = "" if knob.kind == "count" else f" of {UNIT[knob.kind]}"
+        unit = "" if knob.kind in ("count", "ids") else f" of {UNIT[knob.kind]}"
         raise Unreadable(f"{text} is not a whole number{unit}")
     return int(number)
 

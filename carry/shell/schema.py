@@ -112,7 +112,15 @@ CREATE TABLE audit (
     seq   INTEGER NOT NULL,
     at_ms INTEGER,
     who   TEXT NOT NULL,
-    doc   TEXT NOT NULL
+    doc   TEXT NOT NULL,
+    version TEXT NOT NULL DEFAULT ''
+) STRICT;
+
+CREATE TABLE starts (
+    id      INTEGER PRIMARY KEY AUTOINCREMENT,
+    seq     INTEGER NOT NULL,
+    wall_ms INTEGER NOT NULL,
+    version TEXT NOT NULL
 ) STRICT;
 
 CREATE TABLE crash (
@@ -128,5 +136,15 @@ CREATE TABLE crash (
 
 # From layout n to n + 1: SQL run in one transaction, after a copy of the file was made. A change of
 # the documents alone (the core's SCHEMA) has its function in `base.codec.MIGRATIONS` instead.
-LAYOUT: Final = 1
-STEPS: Final[Mapping[int, str]] = {}
+LAYOUT: Final = 2
+STEPS: Final[Mapping[int, str]] = {
+    1: """
+ALTER TABLE audit ADD COLUMN version TEXT NOT NULL DEFAULT '';
+CREATE TABLE starts (
+    id      INTEGER PRIMARY KEY AUTOINCREMENT,
+    seq     INTEGER NOT NULL,
+    wall_ms INTEGER NOT NULL,
+    version TEXT NOT NULL
+) STRICT;
+""",
+}

@@ -1,4 +1,4 @@
-"""The state as a report: what `status`, `why`, `pnl`, `positions` and the ops process show.
+"""The state as a report: what `status`, `pnl`, `positions`, the chat and the metrics show.
 
 A pure function of the state; numbers are decimal strings, so that a program reads what is true.
 """
@@ -6,11 +6,13 @@ A pure function of the state; numbers are decimal strings, so that a program rea
 from decimal import Decimal
 from typing import Any
 
-from carry.core import conditions, ledger, risk
-from carry.core.num import BPS, ZERO, show
-from carry.core.state import PHASE_NAMES, Carry, Enter, Exit, Gate, HedgeOk, Idle, State
+from carry.core import ledger, risk
+from carry.core.num import BPS, ONE, ZERO, show
+from carry.core.state import PHASE_NAMES, Carry, Ended, Gate, HedgeOk, Idle, Open, State
 from carry.core.step import gates, naked
 from carry.core.types import Leg
+
+from . import why
 
 CENT = Decimal("0.01")
 MICRO = Decimal("0.000001")
@@ -20,12 +22,16 @@ Report = dict[str, Any]
 def report(seq: int, state: State) -> Report:
     """Everything of a tick that is worth showing. Times are the venue's clock, ms."""
     found = gates(state)
+    reason = why.of_all(state, found)
+    value = ledger.account_value(state) if state.account.usd is not None else None
     return {
         "mode": risk.mode(state).value,
         "now_ms": state.venue_ms if state.venue_ms is not None else state.wall_ms,
         "seq": seq,
         "venue_condition": state.condition.value,
+        "why": {"kind": reason.kind, "text": reason.text},
         "account_mode": state.account.mode.value if state.account.mode else None,
+        "equity_usd": None if value is None else show(value.quantize(MICRO)),
         "markets": [market(state, carry, found) for carry in state.carries.values()],
         "pnl": pnl(state),
         "gates": [gate(one) for one in found],
@@ -44,20 +50,45 @@ def report(seq: int, state: State) -> Report:
             for intent in state.intents.values()
         ],
         "latches": {
-            name: {"mode": latch.mode, "why": latch.why} for name, latch in state.latches.items()
+            name: {"mode": latch.mode, "why": latch.why, "since_ms": state.now_ms - latch.since_ms}
+            for name, latch in state.latches.items()
         },
+        "ages_ms": ages(state),
+        "budget": {
+            "actions_left": state.account.actions_left,
+            "orders_last_minute": risk.orders_last_minute(state),
+            "orders_per_min_max": state.policy.risk.max_orders_per_min,
+        },
+        "agent_until_ms": state.account.agent_until_at_ms,
+        "to_payment_ms": risk.to_payment_ms(state),
+        "vanish": vanish(state),
         "stopping": state.stopping,
         "protected_ms": (
             None if state.protected_ms is None else state.protected_ms - state.started_ms
         ),
+        "policy": state.policy.source,
     }
 
 
 def market(state: State, carry: Carry, found: tuple[Gate, ...]) -> Report:
-    """One market. `delta_usd`: spot + perp at the mid; `naked`: beyond the band."""
+    """One market. `delta_usd`: spot + perp at the mid; `naked`: beyond the band.
+
+    next_payment_usd: what the next payment would be at the predicted rate, > 0 received.
+    liquidation: the rise of the price to it as a fraction, and that price.
+    """
     px = ledger.price(carry, Leg.PERP) or ledger.price(carry, Leg.SPOT)
     delta = carry.spot_sz + carry.perp_sz
     expected = risk.offer(state, carry).expected if isinstance(carry.phase, Idle) else None
+    context = carry.context
+    band = None
+    if carry.market is not None and px is not None:
+        band = risk.band_usd(state.policy, carry.market, px).quantize(CENT)
+    distance = risk.liquidation_distance(state, carry)
+    at_px = None if distance is None or context is None else context.mark_px * (ONE + distance)
+    next_usd = None
+    if context is not None:
+        next_usd = (-carry.perp_sz * context.oracle_px * context.funding_rate).quantize(MICRO)
+    reason = why.of_market(state, carry, found)
     return {
         "coin": carry.coin,
         "phase": PHASE_NAMES[type(carry.phase)],
@@ -65,15 +96,20 @@ def market(state: State, carry: Carry, found: tuple[Gate, ...]) -> Report:
         "spot_sz": show(carry.spot_sz),
         "perp_sz": show(carry.perp_sz),
         "delta_usd": None if px is None else show((delta * px).quantize(CENT)),
+        "band_usd": None if band is None else show(band),
         "px": None if px is None else show(px),
-        "funding_rate": None if carry.context is None else show(carry.context.funding_rate),
+        "funding_rate": None if context is None else show(context.funding_rate),
         "forecast_rate": None if carry.forecast is None else show(carry.forecast.rate),
+        "next_payment_usd": None if next_usd is None else show(next_usd),
         "expected_net_bps": None if expected is None else show((expected / BPS).quantize(CENT)),
+        "liquidation_distance": None if distance is None else show(distance.quantize(MICRO)),
+        "liquidation_px": None if at_px is None else show(at_px.quantize(MICRO)),
         "naked": naked(state, carry),
         "foreign": {"spot_sz": show(carry.foreign_spot), "perp_sz": show(carry.foreign_perp)},
         "reserved_sz": show(state.policy.reserve_of(carry.coin)),
         "pnl": causes(ledger.pnl(carry)),
-        "why": why(state, carry, found),
+        "why": reason.text,
+        "why_kind": reason.kind,
     }
 
 
@@ -106,63 +142,55 @@ def gate(one: Gate) -> Report:
         "threshold": one.threshold,
         "passes": one.passes,
         "fault": one.fault,
+        "kind": why.kind_of(one),
     }
 
 
-def why(state: State, carry: Carry, found: tuple[Gate, ...]) -> str:
-    """What the market waits for, in one line (P13)."""
-    if carry.market is None:
-        return carry.broken or "metadata was not read yet"
-    foreign = refused_because_foreign(state, carry)
-    if foreign is not None:
-        return foreign
-    stuck = [intent for intent in state.of(carry.coin) if intent.unknown]
-    if stuck:
-        return f"order #{stuck[0].no}: nobody knows yet whether it landed; the fence decides"
-    halted = [name for name, latch in state.latches.items() if latch.mode == "halt"]
-    if halted and (carry.repair is not None or isinstance(carry.phase, Enter | Exit)):
-        naked_now = "a leg is naked and " if carry.repair is not None else ""
-        return f"HALT: {naked_now}nothing is traded until `carry resume --ack {halted[0]}`"
-    stands = conditions.says(state, carry)
-    also = "" if stands is None or isinstance(carry.phase, Idle) else f"; {stands}"
-    return _doing(state, carry, found) + also
+def ages(state: State) -> dict[str, int]:
+    """How old each source was at the last tick, ms; a source that was never read is absent."""
+    account = state.account
+    asked = {
+        "positions": account.positions_ms,
+        "balances": account.balances_ms,
+        "orders": account.orders_ms,
+        "fills": account.fills_ms,
+        "receipts": account.receipts_ms,
+        "transfers": account.transfers_ms,
+    }
+    for carry in state.carries.values():
+        asked[f"context:{carry.coin}"] = carry.context_ms
+        for leg, seen in carry.quotes.items():
+            asked[f"quote:{carry.coin}:{leg}"] = seen.seen_ms
+    return {name: state.now_ms - ms for name, ms in asked.items() if ms}
 
 
-def _doing(state: State, carry: Carry, found: tuple[Gate, ...]) -> str:
-    if carry.repair is not None:
-        doing = "unwinding the excess leg" if carry.repair.unwinding else "hedging what filled"
-        return f"{doing}, for {carry.repair.spent_ms} ms"
-    match carry.phase:
-        case Idle():
-            failing = [g for g in found if not g.passes and g.market in (None, carry.coin)]
-            if not failing:
-                return "every gate passes: it enters next"
-            # A fault is ours or the venue's and hides what the market would say.
-            first = min(failing, key=lambda g: not g.fault)
-            more = f" (and {len(failing) - 1} more)" if len(failing) > 1 else ""
-            return f"{first.name} is {first.value}, needs {first.threshold}{more}"
-        case Enter(target_sz=target):
-            return f"buying up to {show(target)} in slices, hedging each"
-        case HedgeOk(leaving_ms=since):
-            if since is not None:
-                return f"the reasons to leave hold for {state.now_ms - since} ms"
-            return "held and hedged; funding is collected"
-        case Exit(why=reason):
-            return f"closing both legs: {reason}"
+def vanish(state: State) -> str:
+    """What happens to what is held when nobody trades any more."""
+    held = [c for c in state.carries.values() if c.spot_sz or c.perp_sz]
+    resting = [i for i in state.intents.values() if not isinstance(i.status, Ended)]
+    rests = [i for i in resting if isinstance(i.status, Open) or i.unknown]
+    tail = "no order rests at the venue"
+    if rests:
+        names = ", ".join(f"#{i.no} {i.side.value} {i.coin} {i.leg.value}" for i in rests)
+        tail = f"{names} may still fill"
+    if not held:
+        return f"nothing is held; {tail}"
+    return "; ".join([*(_stays(state, carry) for carry in held), tail])
 
 
-def refused_because_foreign(state: State, carry: Carry) -> str | None:
-    """Why a market is not traded: it holds what the journal does not explain. None when it does."""
-    usd = risk.foreign_usd(state, carry)
-    if not usd:
-        return None
-    spot = carry.foreign_spot - state.policy.reserve_of(carry.coin)
-    held = [f"{show(spot)} {carry.coin} spot"] if spot > ZERO else []
-    if carry.foreign_perp:
-        held.append(f"{show(carry.foreign_perp)} {carry.coin} perp")
-    size = show(max(spot, abs(carry.foreign_perp)))
-    return (
-        f"{' and '.join(held)} (about ${show(usd.quantize(CENT))}) are foreign: this journal does "
-        f"not explain them, so {carry.coin} is not traded. `carry adopt {carry.coin} {size}` takes "
-        f"them over; `reserve_sz` of {carry.coin} in the config leaves spot to you"
-    )
+def _stays(state: State, carry: Carry) -> str:
+    px = ledger.price(carry, Leg.PERP) or ledger.price(carry, Leg.SPOT)
+    delta = carry.spot_sz + carry.perp_sz
+    if naked(state, carry):
+        usd = "?" if px is None else show((abs(delta) * px).quantize(CENT))
+        how = f"{carry.coin} stays unhedged by ${usd}"
+    elif isinstance(carry.phase, HedgeOk):
+        how = f"{carry.coin} stays hedged and funding goes on"
+    else:
+        how = f"{carry.coin} stays as it is, hedged"
+    distance = risk.liquidation_distance(state, carry)
+    if distance is None or carry.context is None or carry.market is None:
+        return how if carry.perp_sz == ZERO else f"{how}; how far liquidation is, is not known"
+    at_px = carry.market.perp.rule.down(carry.context.mark_px * (ONE + distance))
+    percent = (distance * 100).quantize(Decimal("0.1"))
+    return f"{how} until the price rises {show(percent)} % to {show(at_px)}: the short goes there"

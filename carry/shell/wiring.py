@@ -159,32 +159,49 @@ class JournalWiring:
 
 @attrs.frozen(kw_only=True)
 class TelegramWiring:
-    """Chat with the bot, by `carry ops`. Off while both are left out."""
+    """Chat with the bot, by `carry ops`. Off while token and chat_ids are left out."""
 
     token: SecretRef | None = knob(
         None, "secret", "the chat bot's token; left out: no Telegram", optional=True
     )
-    chat_id: int | None = knob(
-        None,
-        "count",
-        "the one chat that is answered and alerted; a group's number is negative",
-        lo=-(10**15),
-        hi=10**15,
+    chat_ids: tuple[int, ...] = knob(
+        (),
+        "ids",
+        "private chats that are alerted and answered; all others are ignored and counted",
+        lo=1,
+        hi=2**52,
         optional=True,
     )
+    user_ids: tuple[int, ...] = knob(
+        (),
+        "ids",
+        "who may give commands there; left out: the people of chat_ids, whose numbers are the same",
+        lo=1,
+        hi=2**52,
+        optional=True,
+    )
+    api_url: str = knob(
+        "https://api.telegram.org", "url", "where the Bot API is; other for a server of your own"
+    )
+
+    @property
+    def users(self) -> tuple[int, ...]:
+        return self.user_ids or self.chat_ids
 
 
 @attrs.frozen(kw_only=True)
 class TelemetryWiring:
-    """Prometheus metrics, by `carry ops`."""
+    """Prometheus metrics, by `carry ops`, on 127.0.0.1 only: they need no login."""
 
-    host: str = knob("127.0.0.1", "text", "address that metrics are served on; they need no login")
     port: int = knob(0, "count", "port of the metrics; 0 serves none", lo=0, hi=65_535)
+
+
+LEVELS = ("info", "warn", "page")
 
 
 @attrs.frozen(kw_only=True)
 class AlertsWiring:
-    """When `carry ops` speaks up."""
+    """When `carry ops` speaks up, and where."""
 
     silence_ms_max: int = knob(
         120_000, "ms", "no committed tick for this long is an alert", lo=5_000, hi=86_400_000
@@ -192,12 +209,31 @@ class AlertsWiring:
     repeat_ms: int = knob(
         3_600_000,
         "ms",
-        "an alert that still holds is repeated after this",
+        "a page that still holds is repeated after this; a warning after 24 times as long",
         lo=60_000,
         hi=604_800_000,
     )
     heartbeat_ms: int = knob(
         60_000, "ms", "how often ops writes that it and the bot live", lo=1_000, hi=86_400_000
+    )
+    heartbeat_url: str | None = knob(
+        None,
+        "url",
+        "address of a monitor elsewhere, asked each heartbeat_ms while all is well; it must raise "
+        "the alarm when the asking stops, for nobody here can",
+        optional=True,
+    )
+    webhook: SecretRef | None = knob(
+        None, "secret", "address that alerts are posted to as JSON; left out: none", optional=True
+    )
+    telegram_level: str = knob(
+        "warn", "choice", "the least severe alert that goes to Telegram", choices=LEVELS
+    )
+    webhook_level: str = knob(
+        "warn", "choice", "the least severe alert that goes to the webhook", choices=LEVELS
+    )
+    note_at_h: int = knob(
+        7, "count", "hour (UTC) from which the daily note is sent; 24 sends none", lo=0, hi=24
     )
 
 

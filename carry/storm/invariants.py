@@ -23,8 +23,9 @@ from carry.core.actions import (
     Place,
     SetLeverage,
 )
+from carry.core.asked import Flatten, Kill, Pause, Resume
 from carry.core.num import ZERO
-from carry.core.observations import Flatten, Kill, Observations, Pause, Resume
+from carry.core.observations import Observations
 from carry.core.state import Exit, HedgeOk, Idle, State
 from carry.core.types import Leg
 from carry.exchange.assets import Asset

@@ -6,7 +6,7 @@ import attrs
 import pytest
 
 from carry.core.actions import Alert
-from carry.core.observations import Flatten
+from carry.core.asked import Flatten
 from carry.core.state import Enter, Exit, HedgeOk, Idle, Repair, State
 from carry.core.step import step
 from tests.bench.held import held

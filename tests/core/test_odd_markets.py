@@ -5,6 +5,7 @@ from decimal import Decimal as D
 import attrs
 import pytest
 
+from carry.core import asked
 from carry.core import observations as o
 from carry.core.actions import Fence, Place
 from carry.core.state import Enter, State
@@ -47,7 +48,7 @@ def test_joke_prices_stop_nothing(px: str) -> None:
         o.BookSeen(coin="HYPE", leg=leg, book=book, seen_ms=quotes.mono_ms, full=True)
         for leg in Leg
     )
-    for commands in ((), (o.Flatten(command_id=1, by="test"),)):
+    for commands in ((), (asked.Flatten(command_id=1, by="test"),)):
         after = state
         outcomes: tuple[o.Outcome, ...] = ()
         for _ in range(3):

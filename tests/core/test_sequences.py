@@ -19,7 +19,7 @@ from carry.core.risk import near_oracle
 from carry.core.state import Enter, HedgeOk
 from carry.core.step import gates, step
 from carry.core.types import Leg
-from carry.shell.status import why
+from carry.shell.why import of_market
 from tests.scenarios.runner import Play, Tick
 
 from .making import QUOTES, carry, go, held, play, row, scenario
@@ -225,12 +225,12 @@ def test_a_halted_market_does_not_say_that_it_trades() -> None:
     player = held()
     go(player, 1_000, "fault journal; adl 4 @ 25")
     go(player, 2_000)
-    said = why(player.state, carry(player.state), ())
+    said = of_market(player.state, carry(player.state), ()).text
     assert said == "HALT: a leg is naked and nothing is traded until `carry resume --ack journal`"
     tick = go(player, 20_000)
     tick = go(player, 30_000)
     go(player, 31_000, "flatten")
-    assert "HALT" in why(player.state, carry(player.state), ())
+    assert "HALT" in of_market(player.state, carry(player.state), ()).text
     texts = [a.text for t in player.ticks for a in t.actions if isinstance(a, Alert)]
     assert any("in HALT nothing is traded" in text for text in texts)
     assert not any(isinstance(a, Place) for a in tick.actions)

@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 import pytest
 
-from carry.core import absorb, commands, intents, ledger, phases, planning, reconcile, risk
+from carry.core import absorb, asked, commands, intents, ledger, phases, planning, reconcile, risk
 from carry.core import observations as seen
 from carry.core.actions import Alert, Cancel, CancelForeign, Place
 from carry.core.state import Carry, Idle, Leverage, Open, State
@@ -110,7 +110,7 @@ def test_what_cannot_be_adopted_says_why() -> None:
     player = play()
     go(player, 0, "pause")
     for coin, words in (("DOGE", "not a market"), ("HYPE", "Nothing of HYPE")):
-        order = seen.Adopt(command_id=9, by="anna", coin=coin, sz=D(1))
+        order = asked.Adopt(command_id=9, by="anna", coin=coin, sz=D(1))
         state, said = commands.obey(player.state, order)
         assert carry(state) == carry(player.state)
         assert words in next(a.text for a in said if isinstance(a, Alert))
@@ -132,7 +132,7 @@ def test_adopting_before_the_baseline_and_during_an_entry() -> None:
 def test_adopting_into_an_exit_leaves_it_an_exit() -> None:
     player = held()
     go(player, 1_000, "flatten")
-    order = seen.Adopt(command_id=99, by="anna", coin="HYPE", sz=D(1))
+    order = asked.Adopt(command_id=99, by="anna", coin="HYPE", sz=D(1))
     foreign = with_carry(player.state, foreign_spot=D(1))
     state, _ = commands.obey(foreign, order)
     assert carry(state).phase == carry(player.state).phase

@@ -5,6 +5,7 @@ from decimal import Decimal as D
 import attrs
 import pytest
 
+from carry.core import asked
 from carry.core import observations as o
 from carry.core.actions import Alert, Cancel, Place
 from carry.core.risk import account_gates
@@ -93,7 +94,7 @@ def test_a_residual_can_be_written_off() -> None:
     assert D(7) == state.account.residual_usd
     assert not next(g for g in account_gates(state) if g.name == "residual_usd").passes
 
-    command = o.Resume(command_id=9, by="test", latch="residual")
+    command = asked.Resume(command_id=9, by="test", latch="residual")
     state, _ = step(state, attrs.evolve(quotes, mono_ms=quotes.mono_ms + 1, commands=(command,)))
     later = quotes.mono_ms + 2_000
     moved = tuple(attrs.evolve(r, issued_ms=later) for r in richer)
@@ -105,7 +106,7 @@ def test_a_residual_can_be_written_off() -> None:
 
 @pytest.mark.parametrize(
     ("command", "withdrawn"),
-    [(o.Kill(command_id=1, by="test"), [90]), (o.Flatten(command_id=1, by="test"), [])],
+    [(asked.Kill(command_id=1, by="test"), [90]), (asked.Flatten(command_id=1, by="test"), [])],
 )
 def test_a_kill_withdraws_what_rests(command: o.Command, withdrawn: list[int]) -> None:
     """A resting sale is cancelled by a kill at once; a flatten leaves it to its own interval."""

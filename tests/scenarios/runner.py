@@ -13,6 +13,7 @@ from typing import Any
 import attrs
 
 from carry.base.codec import codec
+from carry.core import asked as orders
 from carry.core import observations as seen
 from carry.core.actions import (
     Action,
@@ -32,6 +33,7 @@ from carry.core.relations import contradictions
 from carry.core.state import Enter, Exit, HedgeOk, Idle, State
 from carry.core.step import step
 from carry.core.types import AccountMode, Leg, Side
+from carry.shell.commands import setting
 from carry.shell.say import render
 
 from .language import D, Malformed, Row, Scenario, duration, rate
@@ -239,7 +241,7 @@ class _Events:
         self.world = play.world
         self.outcomes: list[seen.Outcome] = []
         self.events: list[seen.Event] = []
-        self.commands: list[seen.Command] = []
+        self.commands: list[orders.Command] = []
         self.faults: list[seen.Fault] = []
         self.gaps: list[str] = []
         self.muted: list[str] = []
@@ -614,29 +616,31 @@ class _Events:
         self.commands.append(kind(command_id=self.play.command_id, by="anna", **more))
 
     def on_pause(self) -> None:
-        self._command(seen.Pause)
+        self._command(orders.Pause)
 
     def on_resume(self, latch: str = "pause") -> None:
-        self._command(seen.Resume, latch=latch)
+        self._command(orders.Resume, latch=latch)
 
     def on_flatten(self) -> None:
-        self._command(seen.Flatten)
+        self._command(orders.Flatten)
 
     def on_kill(self) -> None:
-        self._command(seen.Kill)
+        self._command(orders.Kill)
 
     def on_adopt(self, sz: str, coin: str | None = None) -> None:
-        self._command(seen.Adopt, coin=self._coin(coin), sz=D(sz))
+        self._command(orders.Adopt, coin=self._coin(coin), sz=D(sz))
 
     def on_set_key(self, key: str, value: str) -> None:
-        last = [c.policy for c in self.commands if isinstance(c, seen.SetPolicy)]
+        last = [c.policy for c in self.commands if isinstance(c, orders.SetPolicy)]
         policy = changed([self.play.state.policy, *last][-1], key, value, self.where)
-        self._command(seen.SetPolicy, key=key, policy=policy)
+        was = last[-1] if last else self.play.state.policy
+        before, after = setting(was, key), setting(policy, key)
+        self._command(orders.SetPolicy, key=key, policy=policy, before=before, after=after, why="")
 
     def on_command_again(self) -> None:
         """The inbox delivers the last command once more."""
         self.play.command_id -= 1
-        self._command(seen.Kill)
+        self._command(orders.Kill)
 
     # --- all together -----------------------------------------------------------------------------
 

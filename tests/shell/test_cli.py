@@ -67,7 +67,7 @@ def test_every_command_has_help(tmp_path: Path, name: str) -> None:
     done = carry(tmp_path, name, "--help")
     assert done.returncode == 0
     assert "Usage:" in done.stdout
-    if name not in ("config", "probe", "key"):  # groups: their commands have them
+    if name not in ("alert", "config", "probe", "key"):  # groups: their commands have them
         assert "--config" in done.stdout
         assert "--state-db" in done.stdout
 
@@ -212,6 +212,7 @@ def test_config_show_gives_every_key_and_its_reason(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(EMBEDDED)
     done = carry(tmp_path, "config", "show")
     assert done.returncode == 0, done.stderr
-    assert "delta_band_usd: derived: unhedged notional" in done.stdout
-    assert "slice_usd: 250" in done.stdout
+    assert "delta_band_usd: left out  # derived: unhedged notional" in done.stdout
+    assert "  slice_usd: 250  # default" in done.stdout
+    assert "  name: embedded  # line 1" in done.stdout
     assert carry(tmp_path, "config", "check").stdout.startswith("config.yaml: good. embedded, HYPE")

@@ -213,7 +213,7 @@ def test_paths_start_at_the_configs_folder(tmp_path: Path) -> None:
             "aA}", "aA, agent_key: {file: keys/agent.key}}"
         )
         + "journal: {path: state/carry.db}\n"
-        "telegram: {token: {file: /etc/carry/token}, chat_id: -100123}\n"
+        "telegram: {token: {file: /etc/carry/token}, chat_ids: [100123, 7]}\n"
         "history: {dsn: {env: CARRY_DSN}}\n"
     )
     _, wiring = load(file)
@@ -221,7 +221,7 @@ def test_paths_start_at_the_configs_folder(tmp_path: Path) -> None:
     assert wiring.journal.path == str(tmp_path / "state" / "carry.db")
     assert wiring.account.agent_key == SecretRef("file", str(tmp_path / "keys" / "agent.key"))
     assert wiring.telegram.token == SecretRef("file", "/etc/carry/token")
-    assert wiring.telegram.chat_id == -100123
+    assert wiring.telegram.chat_ids == (100123, 7)
     assert wiring.history.dsn == SecretRef("env", "CARRY_DSN")
 
 
@@ -405,9 +405,9 @@ BAD = [
     (MARKETS + LIVE + "journal: {path: ':memory:'}\n", ":memory: would forget what is open"),
     (MARKETS + "journal: {keep_days: 0}\n", "journal.keep_days: 0 is below 1"),
     (MARKETS + "journal: {path: ''}\n", "journal.path: '' is not a file or folder"),
-    (MARKETS + "telegram: {chat_id: 5}\n", "2: telegram.token: is missing: token and chat_id are"),
-    (MARKETS + "telegram: {token: {env: T}}\n", "2: telegram.chat_id: is missing"),
-    (MARKETS + "telegram: {chat_id: '@me'}\n", "telegram.chat_id: @me is not a number"),
+    (MARKETS + "telegram: {chat_ids: 5}\n", "2: telegram.token: is missing: token and chat_ids"),
+    (MARKETS + "telegram: {token: {env: T}}\n", "2: telegram.chat_ids: is missing"),
+    (MARKETS + "telegram: {chat_ids: ['@me']}\n", "telegram.chat_ids: @me is not a number"),
     (MARKETS + "telemetry: {port: 70000}\n", "telemetry.port: 70000 is above 65535"),
     (MARKETS + "alerts: {silence_ms_max: 10}\n", "alerts.silence_ms_max: 10 is below 5000"),
     (MARKETS + "interval_ms: 99\n", "2: interval_ms: 99 is below 100; allowed is 100 to 60000 ms"),
@@ -469,7 +469,7 @@ def with_key(full: str, value: str) -> str:
 
 @pytest.mark.parametrize("full, knob", KEYS, ids=[full for full, _ in KEYS])
 def test_every_key_refuses_a_wrong_type(full: str, knob: Knob) -> None:
-    wrong = refusal(with_key(full, "[1, 2]"))
+    wrong = refusal(with_key(full, "{a: 1}" if knob.kind == "ids" else "[1, 2]"))
     where = f"config.yaml:{1 + len(full.split('.'))}: {full}: "
 
     assert wrong.startswith(where), wrong
@@ -484,7 +484,7 @@ def test_every_key_refuses_a_wrong_type(full: str, knob: Knob) -> None:
 @pytest.mark.parametrize("full, knob", KEYS, ids=[full for full, _ in KEYS])
 def test_every_bound_is_kept_and_named(full: str, knob: Knob) -> None:
     """One step beyond a bound is refused with the bound; the bound itself is not refused for it."""
-    step = 1 if knob.kind in WHOLE else D("0.001")
+    step = 1 if knob.kind in (*WHOLE, "ids") else D("0.001")
     for bound, beyond, word in (
         (knob.lo, lambda b: b - step, "below"),
         (knob.hi, lambda b: b + step, "above"),

@@ -13,11 +13,11 @@ import attrs
 import pytest
 
 from carry.core.actions import Alert, Fence, Note
+from carry.core.asked import Kill, Pause, Rejected
 from carry.core.observations import (
     FillSeen,
     FillsRead,
     Observations,
-    Pause,
     ReceiptsRead,
     TransfersRead,
 )
@@ -27,6 +27,7 @@ from carry.shell import database, schema
 from carry.shell.database import JournalRefused
 from carry.shell.journal import Journal, JournalFailed
 from carry.shell.reader import Reader, give
+from carry.shell.version import in_force
 
 ACCOUNT = "0x" + "a" * 40
 FILL = Fill(
@@ -334,7 +335,7 @@ def test_an_older_layout_is_brought_up(
 
 
 def test_the_inbox_is_read_from_the_watermark_on(
-    open_: Callable[..., Journal], state: State, tmp_path: Path
+    open_: Callable[..., Journal], state: State, tick: Observations, tmp_path: Path
 ) -> None:
     path = str(tmp_path / "carry.db")
     with pytest.raises(JournalRefused, match="there is no journal"):
@@ -344,7 +345,15 @@ def test_the_inbox_is_read_from_the_watermark_on(
     for what in ("pause", "resume", "kill"):
         give(path, at_ms=1, who="me", what=what, args="{}")
     assert [order.what for order in journal.inbox(1)] == ["resume", "kill"]
-    assert [order.what for order in journal.given(1)] == ["pause"]
+    assert journal.given(3) == []
+    refused = Rejected(command_id=2, by="me", what="resume", why="no such latch")
+    commands = (Pause(command_id=1, by="me"), refused, Kill(command_id=3, by="me"))
+    journal.commit(attrs.evolve(tick, commands=commands), state, ())
+    # What was refused when its turn came must not come into force by a restart.
+    assert [order.what for order in journal.given(3)] == ["pause", "kill"]
+    version = journal._db.execute("SELECT DISTINCT version FROM audit").fetchall()
+    assert version == [(in_force(state.policy),)]
+    assert "rules" in version[0][0]
 
 
 def test_readers_cannot_write(open_: Callable[..., Journal], state: State) -> None:

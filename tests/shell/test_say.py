@@ -5,9 +5,9 @@ from decimal import Decimal
 import attrs
 
 from carry.core.actions import Alert, Place
+from carry.core.asked import Adopt
 from carry.core.observations import (
     Accepted,
-    Adopt,
     FillSeen,
     Observations,
     OrderSeen,
