@@ -11,7 +11,7 @@ from typing import Final
 import attrs
 
 from carry.core import risk
-from carry.core.state import State
+from carry.core.state import Condition, State
 from carry.core.step import gates
 
 # Whether a cause still holds, by the state; the argument is the market, "" for the account.
@@ -37,6 +37,14 @@ def _near_liquidation(state: State, market: str) -> bool:
     return distance is not None and distance < state.policy.risk.liq_distance_warn
 
 
+def _stands(condition: Condition) -> Holds:
+    def holds(state: State, market: str) -> bool:
+        carry = state.carries.get(market)
+        return carry is not None and carry.condition is condition
+
+    return holds
+
+
 def _unsettled(state: State, market: str) -> bool:
     return any(True for _ in state.of(market))
 
@@ -57,11 +65,13 @@ CAUSES: Final[Mapping[str, Cause]] = {
     "clock_skew": Cause("clock_skew"),
     "command_refused": Cause(r"command_refused_\d+"),
     "crash": Cause("crash", _latched("crash")),
+    "delisted": Cause(r"delisted_\w+", _stands(Condition.DELISTED)),
     "drawdown": Cause("drawdown", _latched("drawdown")),
     "entry_fails": Cause(r"entry_fails_\w+_\d+"),
     "external": Cause(r"external_\w+_\d+", _latched_market("external")),
     "fault": Cause(r"fault_\w+"),
     "foreign_order": Cause(r"order_\w+"),
+    "halted": Cause(r"halted_\w+", _stands(Condition.HALTED)),
     "identity": Cause("identity", _latched("identity")),
     "implausible": Cause(r"implausible_\w+"),
     "policy_check": Cause("policy_check", _latched("policy_check")),

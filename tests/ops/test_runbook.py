@@ -33,9 +33,14 @@ def text_of(node: ast.AST, names: dict[str, list[ast.AST]]) -> Iterator[str]:
         case ast.Constant(value=str(text)):
             yield text
         case ast.JoinedStr(values=values):
-            yield "".join(
+            text = "".join(
                 str(part.value) if isinstance(part, ast.Constant) else HOLE for part in values
             )
+            if "condition.value" in ast.unparse(node):
+                # Of the venue's conditions these two are alerts, of a market that is held.
+                yield from (text.replace(HOLE, word, 1) for word in ("halted", "delisted"))
+            else:
+                yield text
         case ast.IfExp(body=one, orelse=other):
             yield from text_of(one, names)
             yield from text_of(other, names)
