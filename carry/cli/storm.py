@@ -11,21 +11,34 @@ import click
 @click.option("--preset", help='"none", or faults joined by "+", such as F20+F100.')
 @click.option("--jobs", type=click.IntRange(min=1), default=1, help="Processes.")
 @click.option("--twins", is_flag=True, help="Each seed without its faults too: funding kept.")
+@click.option("--values", is_flag=True, help="Values instead of bytes: faster, fewer faults.")
 @click.option("--json", "as_json", is_flag=True, help="The figures as one JSON object.")
 def storm(
-    seeds: str, ticks: int, preset: str | None, jobs: int, twins: bool, as_json: bool
+    seeds: str,
+    ticks: int,
+    preset: str | None,
+    jobs: int,
+    twins: bool,
+    values: bool,
+    as_json: bool,
 ) -> int:
     """Run whole bots against the exchange under faults; exit 1 at a broken promise."""
     from carry.storm import campaign
 
     first, last = _range(seeds)
     try:
-        campaign.case_of(first, ticks, preset)
+        campaign.case_of(first, ticks, preset, values)
     except campaign.BadPreset as error:
         raise click.UsageError(str(error)) from None
     with click.progressbar(length=last - first, label="storm", hidden=as_json) as bar:
         outcomes = campaign.run_all(
-            range(first, last), ticks, preset, jobs, lambda outcome: bar.update(1), twins=twins
+            range(first, last),
+            ticks,
+            preset,
+            jobs,
+            lambda outcome: bar.update(1),
+            twins=twins,
+            values=values,
         )
     figures = campaign.summary(outcomes)
     broken = [outcome for outcome in outcomes if outcome.broken is not None]
@@ -33,11 +46,14 @@ def storm(
         click.echo(json.dumps(figures, indent=2))
         return 1 if broken else 0
     for outcome in broken[:3]:
-        click.echo(campaign.told(outcome, ticks, preset))
+        click.echo(campaign.told(outcome, ticks, preset, values))
         click.echo()
-    hits = figures.pop("hits")
+    hits, skipped = figures.pop("hits"), figures.pop("skipped")
     violations, regimes = figures.pop("violations"), figures.pop("regimes")
     click.echo("  ".join(f"{name} {count}" for name, count in hits.items()))
+    if skipped:
+        named = "  ".join(f"{name} {count}" for name, count in skipped.items())
+        click.echo(f"skipped, since they exist on bytes only: {named}")
     for name, value in figures.items():
         click.echo(f"{name.replace('_', ' '):<26} {value}")
     click.echo("regime      seeds  worst naked     of a bound  longest beyond the band, no faults")

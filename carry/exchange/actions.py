@@ -88,6 +88,18 @@ class Actions:
         canonical = self.ex.switches["hashed_numbers"] == "canonical"
         hashed = connection_id(action, nonce, vault, expires, canonical=canonical)
         signer = self._recover(l1_digest(hashed, self.ex.network), body["signature"])
+        return self._run(signer, action, kind, nonce, expires, vault)
+
+    def act(self, signer: str, action: Reply, nonce: int, expires: int | None) -> Reply:
+        """The reply to an action whose signer is taken at his word."""
+        try:
+            return self._run(signer, action, action["type"], nonce, expires, None)
+        except Denied as denied:
+            return {"status": "err", "response": str(denied)}
+
+    def _run(
+        self, signer: str, action: Reply, kind: str, nonce: int, expires: object, vault: object
+    ) -> Reply:
         account = self._acting_for(self._master(signer), vault)
         handler = self._handlers.get(kind)
         if handler is None:

@@ -32,11 +32,21 @@ class Candles:
     ) -> list[dict[str, Any]]:
         """The newest `limit` candles that touch [start, end]; `end` is not after now."""
         span = INTERVALS_MS[interval]
+        begins = self._begins(span, start, end, limit)
+        return [self._row(asset, interval, span, opened, end) for opened in begins]
+
+    def closes(
+        self, asset: Asset, interval: str, start: int, end: int, limit: int
+    ) -> list[tuple[int, int]]:
+        """(begin, close in book units) of what `rows` tells."""
+        span = INTERVALS_MS[interval]
+        begins = self._begins(span, start, end, limit)
+        return [(opened, self._ohlc(asset, span, opened, end)[3]) for opened in begins]
+
+    def _begins(self, span: int, start: int, end: int, limit: int) -> range:
         earliest = self._market.first_hour * HOUR_MS
         first = max(start, earliest, end - (limit - 1) * span) // span * span
-        return [
-            self._row(asset, interval, span, opened, end) for opened in range(first, end + 1, span)
-        ]
+        return range(first, end + 1, span)
 
     def _row(
         self, asset: Asset, interval: str, span: int, opened: int, now: int

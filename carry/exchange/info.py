@@ -1,8 +1,9 @@
 """`/info`: what the exchange answers to unsigned reads about markets."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from decimal import Decimal
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -100,6 +101,11 @@ class Info(Reads):
         kind = query.get("type") if isinstance(query, dict) else None
         if isinstance(kind, str) and kind in self._static and not query.get("dex"):
             return self._static[kind], 20
+        data, weight = self.look(query, kind)
+        return msgspec.json.encode(data), weight
+
+    def look(self, query: Any, kind: object) -> tuple[Any, int]:
+        """As `answer`, before it is text."""
         handler = self._by_type.get(kind) if isinstance(kind, str) else None
         if handler is None:
             raise BadRequest
@@ -116,7 +122,7 @@ class Info(Reads):
         rows_a_weight = ROWS_A_WEIGHT.get(kind)
         if rows_a_weight is not None:
             weight += len(data) // rows_a_weight
-        return msgspec.json.encode(data), weight
+        return data, weight
 
     def _asset(self, coin: object) -> Asset:
         asset = self.ex.by_coin.get(str(coin))
@@ -314,6 +320,12 @@ class Info(Reads):
         """Candles whose span touches [start, end], the forming one included."""
         return self._candles.rows(asset, interval, start, min(end, self.ex.now), CANDLES_MAX)
 
+    def closes(
+        self, asset: Asset, interval: str, start: int, end: int
+    ) -> list[tuple[int, int]]:
+        """(begin, close in book units) of the same candles."""
+        return self._candles.closes(asset, interval, start, min(end, self.ex.now), CANDLES_MAX)
+
     def _candle_snapshot(self, query: dict[str, Any]) -> list[dict[str, Any]]:
         req = query["req"]
         asset = self._asset(req["coin"])
@@ -329,27 +341,24 @@ class Info(Reads):
         if name not in ex.coins:
             self._asset(name)
             return []
+        return [
+            {"coin": name, "fundingRate": wire(rate), "premium": wire(premium), "time": stamp}
+            for stamp, rate, premium in islice(self.charges(name, start, end), ROWS_MAX)
+        ]
+
+    def charges(
+        self, name: str, start: int, end: int
+    ) -> Iterator[tuple[int, Decimal, Decimal]]:
+        """(time, rate, mean premium) of the hours charged within [start, end], up to now."""
+        ex = self.ex
         # A computed hour needs the samples of the hour before it.
         computed = 0 if ex.market.prints_funding else 1
-        first = max(start // HOUR_MS, ex.market.first_hour + computed)
-        rows: list[dict[str, Any]] = []
-        hour = first
-        while len(rows) < ROWS_MAX:
-            stamp = ex.funding.stamp(hour)
-            if stamp > min(end, ex.now):
-                break
-            if stamp >= start:
-                charged = ex.funding.charged(name, hour)
-                if charged is not None:
-                    rate, premium = charged
-                    rows.append(
-                        {
-                            "coin": name, "fundingRate": wire(rate), "premium": wire(premium),
-                            "time": stamp,
-                        }
-                    )
+        hour = max(start // HOUR_MS, ex.market.first_hour + computed)
+        while (stamp := ex.funding.stamp(hour)) <= min(end, ex.now):
+            charged = ex.funding.charged(name, hour) if stamp >= start else None
+            if charged is not None:
+                yield stamp, *charged
             hour += 1
-        return rows
 
     def _predicted(self) -> list[Any]:
         """HlPerp's nextFundingTime lies in the past, as measured on the venue."""

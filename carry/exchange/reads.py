@@ -5,7 +5,7 @@ An unknown address, an agent's included, reads as empty and successful, as on th
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .accounts import PORTFOLIO, Account, Order, Trigger
 from .assets import USDC_TOKEN, Asset
@@ -18,6 +18,15 @@ if TYPE_CHECKING:
 DAY_MS = 86_400_000
 FILLS_PAGE = 2_000
 ROWS_PAGE = 500
+
+
+class Margin(NamedTuple):
+    """A perp account as it is shown, USD. Of a unified one only `used` means what it says."""
+
+    value: Decimal
+    notional: Decimal
+    raw: Decimal
+    used: Decimal
 
 
 class Reads:
@@ -68,35 +77,46 @@ class Reads:
                 for asset_id, position in sorted(account.positions.items())
                 if position.szi
             ]
-        cross = {
-            "accountValue": wire(summary.value), "totalNtlPos": wire(summary.notional),
-            "totalRawUsd": wire(summary.raw),
-            "totalMarginUsed": wire(near(summary.positions_im, USD6)),
+        whole = self.margin(account, summary)
+        margins = {
+            "accountValue": wire(whole.value), "totalNtlPos": wire(whole.notional),
+            "totalRawUsd": wire(whole.raw), "totalMarginUsed": wire(whole.used),
         }
-        margins = cross
-        if summary.alone_notional:
-            margins = {
-                "accountValue": wire(summary.value + summary.alone_value),
-                "totalNtlPos": wire(summary.notional + summary.alone_notional),
-                "totalRawUsd": wire(summary.raw + summary.alone_raw),
-                "totalMarginUsed": wire(near(summary.positions_im + summary.alone_value, USD6)),
-            }
-        withdrawable = summary.withdrawable
-        if account is not None and account.unified:
-            used = near(summary.positions_im, USD6)
-            signed = sum(
-                (p.szi * self.ex.mark(self.ex.assets[i]) for i, p in account.positions.items()),
-                ZERO,
-            )
-            margins |= {"accountValue": wire(used), "totalRawUsd": wire(used - signed)}
-            cross = margins
-            withdrawable = ZERO
+        cross, withdrawable = margins, ZERO
+        if account is None or not account.unified:
+            withdrawable = summary.withdrawable
+            if summary.alone_notional:
+                cross = {
+                    "accountValue": wire(summary.value), "totalNtlPos": wire(summary.notional),
+                    "totalRawUsd": wire(summary.raw),
+                    "totalMarginUsed": wire(near(summary.positions_im, USD6)),
+                }
         return {
             "marginSummary": margins, "crossMarginSummary": dict(cross),
             "crossMaintenanceMarginUsed": wire(near(summary.maintenance, USD6)),
             "withdrawable": wire(withdrawable), "assetPositions": positions,
             "time": self.ex.now,
         }
+
+    def margin(self, account: Account | None, summary: Summary) -> Margin:
+        """The whole perp account, isolated positions included."""
+        used = near(summary.positions_im + summary.alone_value, USD6)
+        notional = summary.notional + summary.alone_notional
+        if account is None or not account.unified:
+            value, raw = summary.value + summary.alone_value, summary.raw + summary.alone_raw
+            return Margin(value, notional, raw, used)
+        value = near(summary.positions_im, USD6)
+        mark, assets = self.ex.mark, self.ex.assets
+        signed = sum((p.szi * mark(assets[i]) for i, p in account.positions.items()), ZERO)
+        return Margin(value, notional, value - signed, used)
+
+    def margin_used(self, account: Account, asset_id: int) -> Decimal:
+        """Of one open position."""
+        asset, position = self.ex.assets[asset_id], account.positions[asset_id]
+        mark = self.ex.mark(asset)
+        if asset_id in account.isolated:
+            return near(position.posted + position.szi * mark - position.cost, USD6)
+        return near(abs(position.szi) * mark / account.leverage_of(asset), USD6)
 
     def _position(self, account: Account, asset_id: int, summary: Summary) -> dict[str, Any]:
         asset = self.ex.assets[asset_id]
@@ -111,10 +131,8 @@ class Reads:
         if account.unified and self.ex.switches["unified_liquidation_px"] == "perps_only":
             without = max(ZERO, summary.cash - summary.positions_im)
         liquidation = liquidation_px(account, asset, mark, summary, without=without)
-        used = notional / leverage
         shown: dict[str, Any] = {"type": "cross", "value": leverage}
         if asset_id in account.isolated:
-            used = position.posted + pnl
             raw = position.posted - position.cost
             shown = {"type": "isolated", "value": leverage, "rawUsd": wire(raw)}
         sign = 1 if self.ex.switches["funding_sign"] == "paid" else -1
@@ -127,7 +145,8 @@ class Reads:
             "liquidationPx": None if liquidation is None else wire(
                 near(liquidation, Decimal("0.00000001"))
             ),
-            "marginUsed": wire(near(used, USD6)), "maxLeverage": asset.max_leverage,
+            "marginUsed": wire(self.margin_used(account, asset_id)),
+            "maxLeverage": asset.max_leverage,
             "cumFunding": {
                 "allTime": wire(sign * position.funding_all),
                 "sinceOpen": wire(sign * position.funding_open),
@@ -142,7 +161,26 @@ class Reads:
         if account is None:
             return {"balances": []}
         summary = self.ex.summary(account)
-        rows: list[dict[str, Any]] = []
+        rows = [
+            {
+                "coin": self.ex.token_names[token], "token": token, "total": wire(total),
+                "hold": wire(hold), "entryNtl": wire(account.spot[token].entry_ntl),
+            }
+            for token, total, hold in self.balances(account, summary)
+        ]
+        state: dict[str, Any] = {"balances": rows}
+        if account.unified:
+            after = max(ZERO, summary.value - summary.collateral - summary.maintenance)
+            state["tokenToAvailableAfterMaintenance"] = [[USDC_TOKEN, wire(near(after, USD6))]]
+        if account.mode == PORTFOLIO:
+            self._add_portfolio(state, account, summary)
+        return state
+
+    def balances(
+        self, account: Account, summary: Summary
+    ) -> list[tuple[int, Decimal, Decimal]]:
+        """(token, total, hold) of every spot token that is held, and of USDC."""
+        rows: list[tuple[int, Decimal, Decimal]] = []
         for token, balance in sorted(account.spot.items()):
             if token != USDC_TOKEN and not balance.total:
                 continue
@@ -151,19 +189,8 @@ class Reads:
                 hold += near(summary.total_im, USD6)
                 if self.ex.switches["unified_total"] == "with_pnl":
                     total += summary.pnl
-            rows.append(
-                {
-                    "coin": self.ex.token_names[token], "token": token, "total": wire(total),
-                    "hold": wire(hold), "entryNtl": wire(balance.entry_ntl),
-                }
-            )
-        state: dict[str, Any] = {"balances": rows}
-        if account.unified:
-            after = max(ZERO, summary.value - summary.collateral - summary.maintenance)
-            state["tokenToAvailableAfterMaintenance"] = [[USDC_TOKEN, wire(near(after, USD6))]]
-        if account.mode == PORTFOLIO:
-            self._add_portfolio(state, account, summary)
-        return state
+            rows.append((token, total, hold))
+        return rows
 
     def _add_portfolio(
         self, state: dict[str, Any], account: Account, summary: Summary

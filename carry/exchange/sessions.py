@@ -1,11 +1,14 @@
 """One websocket connection and what it hears, without a socket."""
 
 from collections import deque
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from .assets import Asset
+
+if TYPE_CHECKING:
+    from .info import Info
 
 MINUTE_MS = 60_000
 CONNECTIONS_MAX = 10
@@ -45,6 +48,13 @@ class Session:
     def send(self, text: str) -> None:
         self.out.append(text)
         self.sent += 1
+
+    def say(self, message: dict[str, Any]) -> None:
+        self.send(msgspec.json.encode(message).decode())
+
+    def quote(self, info: "Info", asset: Asset) -> object:
+        """The best bid and offer as this session is told them."""
+        return info.bbo(asset)
 
     def take(self) -> list[str]:
         """The frames not yet handed to the wire."""

@@ -76,7 +76,9 @@ class Streams:
 
     def connect(self, name: str) -> Session:
         """A new session; past the limits of one IP it is closed at once."""
-        session = Session(name, self.ex.now)
+        return self.join(Session(name, self.ex.now))
+
+    def join(self, session: Session) -> Session:
         if not self._doors.opens(self.ex.now, len(self.sessions)) and self.ex.limits:
             session.closed = True
             return session
@@ -404,7 +406,7 @@ class Streams:
             session.woke = True
 
     def _tell_bbo(self, session: Session, sub: Subscription, asset: Asset) -> None:
-        bbo = self.ex.info.bbo(asset)
+        bbo = session.quote(self.ex.info, asset)
         if bbo == sub.last:
             return
         sub.last = bbo
@@ -482,7 +484,7 @@ class Streams:
     def _raw(self, session: Session, message: dict[str, Any]) -> None:
         if self._alive_by_anything:
             session.heard_ms = self.ex.now
-        session.send(msgspec.json.encode(message).decode())
+        session.say(message)
 
 
 def _text(value: object) -> str:

@@ -5,7 +5,7 @@ import multiprocessing
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import attrs
 
@@ -13,34 +13,49 @@ from carry.core.num import ZERO, show
 from carry.shell.say import render
 
 from .draw import Case, Strike, draw
-from .faults import catalogue
+from .faults import BYTES_ONLY, catalogue
 from .market import REGIMES
 from .phases import Outcome, beside_its_twin, live
 
 SHRINK_RUNS_MAX: Final = 80
 TRANSCRIPT_TICKS: Final = 12
 Preset = str | None
-Job = tuple[int, int, Preset, bool]  # seed, ticks, preset, and whether its twin is run too
+
+
+class Job(NamedTuple):
+    """A seed to run. twins: without its faults too; values: without bytes, see `World`."""
+
+    seed: int
+    ticks: int
+    preset: Preset
+    twins: bool = False
+    values: bool = False
 
 
 class BadPreset(ValueError):
     """A preset that names no fault of the catalogue."""
 
 
-def case_of(seed: int, ticks: int, preset: Preset = None) -> Case:
-    """The case of a seed. Raises BadPreset."""
+def case_of(seed: int, ticks: int, preset: Preset = None, values: bool = False) -> Case:
+    """The case of a seed. Raises BadPreset.
+
+    values: the same draw; faults that exist on bytes only are skipped when it is run.
+    """
     known = catalogue()
     if preset not in (None, "none"):
         wrong = [name for name in str(preset).split("+") if name not in known]
         if wrong:
             raise BadPreset(f"{', '.join(wrong)}: no such fault; there are {', '.join(known)}")
+        if values and all(name in BYTES_ONLY for name in str(preset).split("+")):
+            raise BadPreset(f"{preset}: exists on bytes only; leave --values out")
     return draw(seed, ticks, known, preset)
 
 
 def run_one(job: Job) -> Outcome:
-    seed, ticks, preset, twins = job
-    case = case_of(seed, ticks, preset)
-    return beside_its_twin(case) if twins else live(case)[0]
+    case = case_of(job.seed, job.ticks, job.preset)
+    if job.twins:
+        return beside_its_twin(case, values=job.values)
+    return live(case, values=job.values)[0]
 
 
 def run_all(
@@ -51,12 +66,13 @@ def run_all(
     done: Callable[[Outcome], None] = lambda outcome: None,
     *,
     twins: bool = False,
+    values: bool = False,
 ) -> list[Outcome]:
     """The outcomes of all seeds, by seed. `done` is told each as it comes.
 
-    twins: run each seed without its faults too, to compare what they earn.
+    twins: run each seed without its faults too, to compare what they earn. values: without bytes.
     """
-    work: list[Job] = [(seed, ticks, preset, twins) for seed in seeds]
+    work = [Job(seed, ticks, preset, twins, values) for seed in seeds]
     outcomes: list[Outcome] = []
     for outcome in _outcomes(work, jobs):
         done(outcome)
@@ -77,7 +93,7 @@ def _outcomes(work: Sequence[Job], jobs: int) -> Iterator[Outcome]:
 # --- a violation ----------------------------------------------------------------------------------
 
 
-def shrink(case: Case, invariant: str) -> Case:
+def shrink(case: Case, invariant: str, values: bool = False) -> Case:
     """The case with as few strikes as still break the same invariant (delta debugging)."""
     strikes, runs, size = case.strikes, 0, len(case.strikes)
     while size and runs < SHRINK_RUNS_MAX:
@@ -85,7 +101,7 @@ def shrink(case: Case, invariant: str) -> Case:
         while at < len(strikes) and runs < SHRINK_RUNS_MAX:
             less = (*strikes[:at], *strikes[at + size :])
             runs += 1
-            broken = live(attrs.evolve(case, strikes=less))[0].broken
+            broken = live(attrs.evolve(case, strikes=less), values=values)[0].broken
             if broken is not None and broken[0] == invariant:
                 strikes, shrunk = less, True
             else:
@@ -95,35 +111,36 @@ def shrink(case: Case, invariant: str) -> Case:
     return attrs.evolve(case, strikes=strikes)
 
 
-def transcript(case: Case) -> tuple[str, ...]:
+def transcript(case: Case, values: bool = False) -> tuple[str, ...]:
     """The last ticks of a case as the scenarios tell them, then the storm's own notes."""
-    _, world = live(case, keep=True)
+    _, world = live(case, keep=True, values=values)
     lines = [line for tick in world.history[-TRANSCRIPT_TICKS:] for line in render(*tick)]
     return (*lines, "", *world.truth.notes[-20:])
 
 
-def reproduce(seed: int, ticks: int, preset: Preset) -> str:
+def reproduce(seed: int, ticks: int, preset: Preset, values: bool = False) -> str:
     """The command that runs this seed again."""
     more = f" --preset {preset}" if preset is not None else ""
+    more += " --values" if values else ""
     return f"carry storm --seeds {seed}:{seed + 1} --ticks {ticks}{more}"
 
 
-def told(outcome: Outcome, ticks: int, preset: Preset) -> str:
+def told(outcome: Outcome, ticks: int, preset: Preset, values: bool = False) -> str:
     """A violation for a person: what broke, the least that breaks it, what led to it, how to
     see it again.
     """
     assert outcome.broken is not None
     name, text = outcome.broken
-    small = shrink(case_of(outcome.seed, ticks, preset), name)
+    small = shrink(case_of(outcome.seed, ticks, preset), name, values)
     named: Sequence[Strike] = small.strikes
     return "\n".join(
         (
             f"seed {outcome.seed}: {name}: {text}",
             f"faults that are enough: {' '.join(map(str, named)) or 'none'}",
             "",
-            *transcript(small),
+            *transcript(small, values),
             "",
-            f"again: {reproduce(outcome.seed, ticks, preset)}",
+            f"again: {reproduce(outcome.seed, ticks, preset, values)}",
         )
     )
 
@@ -136,6 +153,9 @@ def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     hits: Counter[str] = Counter()
     for outcome in outcomes:
         hits.update(outcome.hits)
+    skipped: Counter[str] = Counter()
+    for outcome in outcomes:
+        skipped.update(outcome.skipped)
     ticks = sum(outcome.ticks for outcome in outcomes)
     seconds = sum(outcome.seconds for outcome in outcomes)
     whole = [outcome for outcome in outcomes if outcome.broken is None and not outcome.halted]
@@ -152,6 +172,7 @@ def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         ],
         "faultless": len(quiet),
         "hits": {name: hits[name] for name in catalogue()},
+        "skipped": dict(sorted(skipped.items())),
         "hits_total": sum(hits.values()),
         "hits_while_open_percent": _percent(sum(o.open_hits for o in outcomes), sum(hits.values())),
         "held_before_percent": _percent(sum(o.held_before for o in outcomes), len(outcomes)),

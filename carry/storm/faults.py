@@ -8,7 +8,7 @@ venue's state differ from what would have been, and so did something that a tick
 import random
 from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
@@ -22,12 +22,15 @@ from .wire import Call, StreamFaults
 if TYPE_CHECKING:
     from .world import World
 
-Answer = tuple[int, bytes]
+Answer = tuple[int, Any]
+"""Status, and bytes or a value."""
 Carried = Callable[["World", Call, random.Random], Answer]
 Shows = Callable[[Observations], bool]
 Struck = Callable[["World", random.Random], "Shows | bool | None"]
 Fits = Callable[[Call], bool]
 SHOWS_WITHIN_MS: Final = 120_000
+BYTES_ONLY: Final = ("F01", "F24", "F32", "F67")
+"""A signature, a count of statuses, an unreadable body, a full page: no values have them."""
 
 
 class Nothing(Exception):
@@ -105,7 +108,10 @@ class Storm:
     def __init__(self, world: "World") -> None:
         self.world = world
         self.names = catalogue()
-        self.waiting = list(world.case.strikes)
+        has = [world.values and strike.fault in BYTES_ONLY for strike in world.case.strikes]
+        plan = world.case.strikes
+        self.waiting = [strike for strike, skip in zip(plan, has, strict=True) if not skip]
+        self.skipped = Counter(s.fault for s, skip in zip(plan, has, strict=True) if skip)
         self.armed: list[Strike] = []
         self.fired: list[Strike] = []
         self.conditions: list[Condition] = []
@@ -115,7 +121,7 @@ class Storm:
         self.restore: Callable[[], None] | None = None
         self.touched: list[Hit] = []  # hits of the call that is being made
         # What the exchange said to the write being made, by its nonce and whether it is a fence.
-        self.answers: dict[tuple[int, bool], bytes] = {}
+        self.answers: dict[tuple[int, bool], Any] = {}
         self._unseen: list[Hit] = []
         self._state: State | None = None
 
@@ -136,7 +142,7 @@ class Storm:
                 return answer
         answer = self._struck(call)
         if answer is None:
-            answer = self.world.land(call.body, call.path)
+            answer = self.world.land(call)
         for condition in self.conditions:
             changed = condition.after(call, answer)
             if changed != answer:

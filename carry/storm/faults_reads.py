@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from carry.core.observations import Observations
+from carry.exchange.direct import Perps
 from carry.venues.transport import PostFailed
 
 from .faults import Answer, Condition, Shows, on_call, on_time
@@ -112,6 +113,8 @@ def upgrade(world: "World", rng: random.Random) -> None:
 
 def _of_nobody(world: "World", call: Call) -> Answer:
     """What the venue answers to the same question about an address that never traded."""
+    if call.do is not None:
+        return world.answer(call, NOBODY)
     query = {**call.decoded, "user": NOBODY}
     return world.exchange.http("/info", msgspec.json.encode(query))
 
@@ -138,7 +141,7 @@ def mode_flips(world: "World", rng: random.Random) -> None:
 
     def after(call: Call, answer: Answer) -> Answer:
         if call.kind == "userAbstraction":
-            return 200, word
+            return 200, word if call.do is None else msgspec.json.decode(word)
         if zeros and call.kind == "clearinghouseState":
             return _of_nobody(world, call)
         return answer
@@ -154,6 +157,9 @@ def list_truncated(world: "World", rng: random.Random) -> None:
     def after(call: Call, answer: Answer) -> Answer:
         if call.kind != "clearinghouseState" or answer[0] != 200:
             return answer
+        if isinstance(answer[1], Perps):
+            left = dict(list(answer[1].positions.items())[1:])
+            return 200, answer[1]._replace(positions=left)
         decoded = msgspec.json.decode(answer[1])
         decoded["assetPositions"] = decoded["assetPositions"][1:]
         return 200, msgspec.json.encode(decoded)
@@ -164,7 +170,7 @@ def list_truncated(world: "World", rng: random.Random) -> None:
 @on_call("F67", lambda call: call.kind in HISTORIES)
 def full_page(world: "World", call: Call, rng: random.Random) -> Answer:
     """A page that is full, with rows twice, and rows from before the asked time."""
-    status, body = world.land(call.body, call.path)
+    status, body = world.land(call)
     rows: list[Any] = msgspec.json.decode(body)
     if status != 200 or not rows:
         return status, body

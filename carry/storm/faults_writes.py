@@ -8,6 +8,7 @@ import msgspec
 
 from carry.exchange.accounts import Order
 from carry.exchange.admission import Refusal
+from carry.exchange.direct import Direct
 from carry.exchange.text import ZERO
 from carry.venues.transport import PostFailed
 
@@ -51,7 +52,7 @@ def closes_short(call: Call) -> bool:
 
 def land(world: "World", call: Call) -> Answer:
     call.landed = True
-    return world.land(call.body, call.path)
+    return world.land(call)
 
 
 @on_call("F01", is_write)
@@ -59,7 +60,7 @@ def other_signer(world: "World", call: Call, rng: random.Random) -> Answer:
     """The bytes hashed are not the bytes sent: the signature recovers to somebody else."""
     decoded = dict(call.decoded)
     decoded["nonce"] = decoded["nonce"] + 1
-    return world.land(msgspec.json.encode(decoded))
+    return world.land(Call.of(call.path, msgspec.json.encode(decoded)))
 
 
 def _starved(world: "World", call: Call, leave: Decimal) -> Answer:
@@ -138,7 +139,7 @@ def _fly(world: "World", call: Call, delay_ms: int) -> None:
     def arrive() -> None:
         world.truth.note(f"late bytes arrive: {call.kind}")
         world.truth.flying.pop(cloid, None)
-        world.land(call.body, call.path)
+        world.land(call)
 
     world.truth.flying[cloid] = True
     world.after(delay_ms, arrive)
@@ -206,15 +207,20 @@ def fill_before_ack(world: "World", call: Call, rng: random.Random) -> Answer:
 LAGGING: Final = ("clearinghouseState", "spotClearinghouseState", "userFillsByTime", "orderStatus")
 
 
+def _as_of_now(world: "World", kind: str) -> Answer:
+    if not world.values:
+        query = msgspec.json.encode({"type": kind, "user": world.account})
+        return world.exchange.http("/info", query)
+    direct = Direct(world.exchange, world.account, free=True)
+    return 200, direct.perps() if kind == "clearinghouseState" else direct.balances()
+
+
 @on_call("F28", is_order)
 def reads_lag(world: "World", call: Call, rng: random.Random) -> Answer:
     """The order filled; account reads are served by a node that has not heard of it yet."""
     lag_ms = rng.randrange(500, 10_000)
     ex = world.exchange
-    queries = {
-        kind: msgspec.json.encode({"type": kind, "user": world.account}) for kind in LAGGING[:2]
-    }
-    old = {kind: ex.http("/info", query) for kind, query in queries.items()}
+    old = {kind: _as_of_now(world, kind) for kind in LAGGING[:2]}
     until = ex.now + lag_ms
     began = ex.now
 
@@ -222,11 +228,13 @@ def reads_lag(world: "World", call: Call, rng: random.Random) -> Answer:
         if read.kind in old:
             return old[read.kind]
         if read.kind == "userFillsByTime" and answer[0] == 200:
+            if read.do is not None:
+                return 200, [fill for fill in answer[1] if fill.at_ms < began]
             rows = [r for r in msgspec.json.decode(answer[1]) if r["time"] < began]
             return 200, msgspec.json.encode(rows)
         # A call that reached here is an order, so its body is known to be there.
         if read.kind == "orderStatus" and read.decoded.get("oid") == call.order["c"]:  # type: ignore[index]
-            return 200, b'{"status":"unknownOid"}'
+            return 200, b'{"status":"unknownOid"}' if read.do is None else None
         return answer
 
     world.storm.hold(Condition("F28", until, after=after))
@@ -262,7 +270,7 @@ def unreadable(world: "World", call: Call, rng: random.Random) -> Answer:
 @on_call("F33", is_write)
 def delivered_twice(world: "World", call: Call, rng: random.Random) -> Answer:
     first = land(world, call)
-    second = world.land(call.body, call.path)
+    second = world.land(call)
     return second if rng.random() < 0.7 else first
 
 

@@ -29,6 +29,7 @@ from carry.core.observations import Observations
 from carry.core.state import Exit, HedgeOk, Idle, State
 from carry.core.types import Leg
 from carry.exchange.assets import Asset
+from carry.exchange.direct import Answered
 from carry.exchange.text import units
 
 from .wire import Call
@@ -239,7 +240,7 @@ class Truth:
         """The bot hands bytes to the network."""
         nonce, now = call.decoded["nonce"], self.world.exchange.now
         expires, kind = call.decoded.get("expiresAfter"), call.kind
-        self.effects.update(call.body)
+        self.effects.update(call.body or repr(call.decoded).encode())
         self._committed(call, nonce)
         if kind == "noop":
             if not self._has_action(nonce):
@@ -329,19 +330,22 @@ class Truth:
         if every > policy.risk.portfolio_notional_cap * CAP_SLACK:
             raise Violation("I06", f"all spot would be worth ${every:.2f}")
 
-    def landed(self, body: bytes, status: int, answer: bytes) -> None:
-        """Bytes of a write were processed by the exchange; `answer` is its own."""
-        call = Call.of("/exchange", body)
-        order, text = call.order, answer.decode("utf-8", "replace")
+    def landed(self, call: Call, answer: bytes | Answered) -> None:
+        """A write was processed by the exchange; `answer` is its own."""
+        order = call.order
         if order is not None:
-            took = '"filled"' in text or '"resting"' in text
+            if isinstance(answer, Answered):
+                took, text, by_order = answer.oid is not None, answer.error or "", True
+            else:
+                text = answer.decode("utf-8", "replace")
+                took, by_order = '"filled"' in text or '"resting"' in text, '"statuses"' in text
             known = self.sent.get(order["c"])
             if took and known is not None:
                 known.landed += 1
                 if known.landed > 1:
                     raise Violation("I02", f"{order['c']} was accepted {known.landed} times")
             broken = [rule for rule in BROKEN_RULES if rule in text]
-            if broken and '"statuses"' in text:
+            if broken and by_order:
                 raise Violation("I18", f"refused by a rule the bot knows: {text[:200]} {order}")
             live: dict[int, int] = {}
             for resting in self.account.orders.values():

@@ -30,6 +30,7 @@ class Outcome:
     effects: SHA-256 of everything the bot sent and said. worst_usd, longest_ms: naked exposure;
     bound_usd: the slice and the band it is held against. payments: funding by the hour, as the
     exchange paid it before the operator's kill, USD; twin: the same of this seed without faults.
+    skipped: faults of the plan that exist on bytes only, where the run had none.
     """
 
     seed: int
@@ -53,13 +54,16 @@ class Outcome:
     alerts: dict[str, int]
     halted: bool
     twin: dict[int, Decimal] | None = None
+    skipped: dict[str, int] = attrs.field(factory=dict)
 
 
-def live(case: Case, *, disk: bool = False, keep: bool = False) -> tuple[Outcome, World]:
-    """Run a seed to its end, or to the first violation."""
+def live(
+    case: Case, *, disk: bool = False, keep: bool = False, values: bool = False
+) -> tuple[Outcome, World]:
+    """Run a seed to its end, or to the first violation. values: no bytes, see `World`."""
     use_exact_context()
     began = time.perf_counter()
-    world = World(case, disk=disk)
+    world = World(case, disk=disk, values=values)
     world.keep_history = keep
     life = Life(world)
     broken: tuple[str, str] | None = None
@@ -93,16 +97,17 @@ def live(case: Case, *, disk: bool = False, keep: bool = False) -> tuple[Outcome
         markets=len(case.policy.coins),
         alerts=dict(sorted(truth.alerts.items())),
         halted=truth.backup_used,
+        skipped=dict(world.storm.skipped),
     )
     return outcome, world
 
 
-def beside_its_twin(case: Case) -> Outcome:
+def beside_its_twin(case: Case, *, values: bool = False) -> Outcome:
     """A seed, and what the same bot and market earn without a fault."""
-    outcome = live(case)[0]
+    outcome = live(case, values=values)[0]
     if outcome.faultless or outcome.broken or outcome.halted:
         return outcome
-    twin = live(attrs.evolve(case, strikes=()))[0]
+    twin = live(attrs.evolve(case, strikes=()), values=values)[0]
     return attrs.evolve(outcome, twin=twin.payments, broken=twin.broken)
 
 

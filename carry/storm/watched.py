@@ -13,12 +13,16 @@ import msgspec
 from carry.base.clock import WallClock
 from carry.core.actions import Fence, Place, Write
 from carry.core.observations import Accepted, Outcome
+from carry.exchange.direct import Direct
 from carry.venues.base import ReadFailed
 from carry.venues.hyperliquid.constants import Network
 from carry.venues.hyperliquid.replies import outcome_of
 from carry.venues.hyperliquid.rest import Posted
 from carry.venues.hyperliquid.venue import HyperliquidVenue
 from carry.venues.transport import Reply
+
+from .direct import DirectVenue, outcome_by_value
+from .direct_stream import ValueLink
 
 if TYPE_CHECKING:
     from .world import World
@@ -33,9 +37,9 @@ _STAMPS: Final = re.compile(r"\b(issued|seen|at|issued_venue)_ms=\d+")
 class Watched:
     """The bot's venue; what it answers is passed on as it is."""
 
-    def __init__(self, venue: HyperliquidVenue, world: "World") -> None:
+    def __init__(self, venue: HyperliquidVenue | DirectVenue, world: "World") -> None:
         self._venue, self._world = venue, world
-        self._honest: HyperliquidVenue | None = None
+        self._honest: HyperliquidVenue | DirectVenue | None = None
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._venue, name)
@@ -65,11 +69,16 @@ class Watched:
             answer = storm.answers.get((action.nonce, isinstance(action, Fence)))
             storm.settle(
                 answer is None
-                or outcome != outcome_of(action, Posted(True, 200, answer, ""))
+                or outcome != self._told(action, answer)
                 or _less(action, outcome)
                 or self._late()
             )
         return outcome
+
+    def _told(self, action: Write, answer: Any) -> Outcome:
+        if self._world.values:
+            return outcome_by_value(action, 200, answer)
+        return outcome_of(action, Posted(True, 200, answer, ""))
 
     def _late(self) -> bool:
         """Whether word of the fill came before the answer."""
@@ -77,7 +86,18 @@ class Watched:
         return any(hit.fault == "F26" for hit in touched) and self._world.link.waiting()
 
     @property
-    def honest(self) -> HyperliquidVenue:
+    def honest(self) -> HyperliquidVenue | DirectVenue:
+        if self._honest is None and isinstance(self._world.link, ValueLink):
+            world = self._world
+            self._honest = DirectVenue(
+                account=world.account,
+                signer=world.key.address,
+                coins=world.case.policy.coins,
+                clock=_Still(world),
+                direct=lambda address: Direct(world.exchange, address, free=True),
+                passage=lambda call: (200, call.do and call.do(world.account)),
+                link=self._world.link,
+            )
         if self._honest is None:
             self._honest = HyperliquidVenue(
                 network=Network.TESTNET,

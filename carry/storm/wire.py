@@ -19,18 +19,26 @@ FRAME_MS: Final = (1, 60)
 SPACING_MS: Final = 2_000
 BACKOFF_MS_MAX: Final = 30_000
 CALL_MS: Final = 6_000
-OWN: Final = ('{"channel":"orderUpdates"', '{"channel":"userFills"')
+FILLS: Final = "userFills"
+OWN: Final = ("orderUpdates", FILLS)
+OWN_TEXT: Final = tuple(f'{{"channel":"{name}"' for name in OWN)
+Frame = Any
+"""What a stream carries: text, or what it says."""
 
 
 @attrs.define
 class Call:
-    """One request on its way. `kind`: the action's or the read's type."""
+    """One request on its way. `kind`: the action's or the read's type.
+
+    do: by values, what it asks of the exchange in the name of an address; then there is no body.
+    """
 
     path: str
     body: bytes
     decoded: Mapping[str, Any]
     kind: str
     landed: bool = False
+    do: Callable[[str], Any] | None = None
 
     @classmethod
     def of(cls, path: str, body: bytes) -> "Call":
@@ -59,8 +67,12 @@ class Wire:
 
     def post(self, path: str, body: bytes, deadline_s: float) -> Reply:
         """One request, in the exchange's time; `deadline_s` is of the machine and means nothing."""
+        status, answer = self.carry(Call.of(path, body))
+        return status, {}, answer
+
+    def carry(self, call: Call) -> tuple[int, Any]:
+        """There and back: status and answer, as bytes or as a value."""
         world = self._world
-        call = Call.of(path, body)
         world.boundary("before send")
         if call.is_write:
             world.truth.on_send(call)
@@ -69,7 +81,7 @@ class Wire:
         status, answer = world.storm.carry(call)
         world.pass_ms(world.rng["network"].randrange(low // 2, high // 2))
         world.boundary("after receive")
-        return status, {}, answer
+        return status, answer
 
     def close(self) -> None:
         pass
@@ -103,7 +115,7 @@ class StreamFaults:
     shuffle: int = 0
     slow_until_ms: int = 0
     slow_ms: int = 0
-    kept: list[str] = attrs.field(factory=list)
+    kept: list[Frame] = attrs.field(factory=list)
 
 
 class StormLink:
@@ -113,7 +125,7 @@ class StormLink:
         self._world = world
         self._session: Session | None = None
         self._hello: Callable[[], Sequence[str]] = tuple
-        self._frames: list[tuple[int, str]] = []
+        self._frames: list[tuple[int, Frame]] = []
         self._last_due = 0
         self._lost = False
         self._stopped = False
@@ -135,11 +147,14 @@ class StormLink:
         ex = self._world.exchange
         if ex.now < self.faults.refuse_ms:
             return False
-        self._session = ex.connect("bot")
+        self._session = self._open()
         for text in self._hello():
             ex.receive(self._session, text)
         self.pump()
         return True
+
+    def _open(self) -> "Session":
+        return self._world.exchange.connect("bot")
 
     def tend(self, now_ms: int) -> None:
         if self._session is not None and self._session.closed:
@@ -173,23 +188,35 @@ class StormLink:
         """Take what the exchange wrote, and let the faults at it."""
         if self._session is None:
             return
-        for text in self._session.take():
-            for passed in self._through(text):
+        for frame in self._taken():
+            for passed in self._through(frame):
                 self._arrive(passed)
 
-    def _through(self, text: str) -> Sequence[str]:
+    def _taken(self) -> Sequence[Frame]:
+        assert self._session is not None
+        return self._session.take()
+
+    def _of(self, frame: Frame, *channels: str) -> bool:
+        """Whether a frame is of one of these channels."""
+        return bool(frame.startswith(tuple(f'{{"channel":"{name}"' for name in channels)))
+
+    def _own(self, frame: Frame) -> bool:
+        """Whether a frame is about an own order or fill."""
+        return bool(frame.startswith(OWN_TEXT))
+
+    def _through(self, text: Frame) -> Sequence[Frame]:
         faults, now, storm = self.faults, self._world.exchange.now, self._world.storm
-        own = text.startswith(OWN)
+        own = self._own(text)
         if now < faults.dead_ms:
             self._gone("F40", own)
             return ()
         channel, until = faults.frozen
-        if now < until and text.startswith(f'{{"channel":"{channel}"'):
+        if now < until and self._of(text, channel):
             self._gone("F41", own)
             return ()
         if not own:
             return (text,)
-        if faults.drop_fills and text.startswith(OWN[1]):
+        if faults.drop_fills and self._of(text, FILLS):
             faults.drop_fills -= 1
             self._gone("F27", True)
             return ()
@@ -214,22 +241,22 @@ class StormLink:
         if own:
             self._world.storm.hit(fault, lambda observations: True)
 
-    def _arrive(self, text: str) -> None:
+    def _arrive(self, frame: Frame) -> None:
         now = self._world.exchange.now
         due = now + self._world.rng["stream"].randrange(*FRAME_MS)
         if now < self.faults.slow_until_ms:
             due += self.faults.slow_ms
         # One connection keeps its order.
         self._last_due = max(self._last_due, due)
-        self._frames.append((self._last_due, text))
+        self._frames.append((self._last_due, frame))
 
     def next_own_ms(self) -> int | None:
         """When the next frame about an own order or fill arrives; None when none is on its way."""
-        return next((due for due, text in self._frames if text.startswith(OWN)), None)
+        return next((due for due, frame in self._frames if self._own(frame)), None)
 
     def waiting(self) -> bool:
         """Whether word of an own order or fill is on its way, or there and not read yet."""
-        return any(text.startswith(OWN) for _, text in self._frames)
+        return any(self._own(frame) for _, frame in self._frames)
 
     # --- for the bot --------------------------------------------------------------------
 
@@ -241,12 +268,17 @@ class StormLink:
         self.pump()
 
     def take(self) -> tuple[Sequence[tuple[int, bytes]], bool]:
+        ready, lost = self.ready()
+        return tuple((at_ms, text.encode()) for at_ms, text in ready), lost
+
+    def ready(self) -> tuple[Sequence[tuple[int, Frame]], bool]:
+        """What has arrived, stamped now, and whether anything was lost."""
         now = self._world.exchange.now
         count = sum(1 for due, _ in self._frames if due <= now)
         ready, self._frames = self._frames[:count], self._frames[count:]
         lost, self._lost = self._lost, False
         mono = self._world.clock.mono_ms()
-        return tuple((mono, text.encode()) for _, text in ready), lost
+        return [(mono, frame) for _, frame in ready], lost
 
     def wait(self, timeout_s: float) -> bool:
         return bool(self._frames) or self._lost

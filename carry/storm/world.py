@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import attrs
-import msgspec
 
 from carry.base.clock import Streaming, WallClock
 from carry.base.secrets import Redactor
 from carry.core.actions import Action
 from carry.core.observations import Observations
 from carry.core.state import State
+from carry.exchange.direct import Direct, Throttled
 from carry.exchange.market import SeededMarket
 from carry.exchange.model import Exchange
 from carry.shell.bot import all_foreign
@@ -31,12 +31,14 @@ from carry.venues.hyperliquid.constants import Network
 from carry.venues.hyperliquid.venue import HyperliquidVenue
 from carry.venues.keys import AgentKey
 
+from .direct import DirectVenue
+from .direct_stream import ValueLink
 from .draw import CONCERNS, Case, stream
 from .faults import Storm
 from .invariants import Truth, Violation
 from .market import START_MINUTE, STILL, Shaped, stand_still, thin_out
 from .watched import Watched
-from .wire import StormLink, Wire
+from .wire import Call, StormLink, Wire
 
 EPOCH_MS: Final = 1_767_607_200_000
 HOUR_MS: Final = 3_600_000
@@ -148,11 +150,16 @@ class Due:
 class World:
     """See the module. `disk`: keep the journal in a file, as in production, not in memory.
 
-    start_s: seconds past an hour at which life begins.
+    start_s: seconds past an hour at which life begins. values: the bot and the exchange exchange
+    values, not bytes.
     """
 
-    def __init__(self, case: Case, *, disk: bool = False, start_s: int = START_S) -> None:
+    def __init__(
+        self, case: Case, *, disk: bool = False, start_s: int = START_S, values: bool = False
+    ) -> None:
         self.case = case
+        self.values = values
+        self._users: dict[str, Direct] = {}
         self.rng = {concern: stream(case.seed, concern) for concern in CONCERNS}
         start_ms = EPOCH_MS + case.seed % 24 * HOUR_MS
         under = SeededMarket(case.seed, start_ms, case.policy.coins)
@@ -168,7 +175,7 @@ class World:
         self.exchange.open_account(self.account, mode=case.mode, usdc=case.funds_usd)
         self.exchange.approve(self.key.address, self.account)
         self.clock = StormClock(self)
-        self.link = StormLink(self)
+        self.link = self._new_link()
         self.storm = Storm(self)
         self.truth = Truth(self)
         self.stopping = False
@@ -197,17 +204,9 @@ class World:
         self.stopping = self.clock._noticed = False
         self.link.stop()
         faults = self.link.faults
-        self.link = StormLink(self)
+        self.link = self._new_link()
         self.link.faults = faults
-        self.venue = HyperliquidVenue(
-            network=Network.TESTNET,
-            account=self.account,
-            coins=case.policy.coins,
-            key=self.key,
-            clock=self.clock,
-            transport=Wire(self),
-            link=self.link,
-        )
+        self.venue = self._new_venue()
         journal = StormJournal.open(
             self._path, network="storm", account=self.account, connect=self._connect,
             checkpoint_ticks=10**9,
@@ -236,6 +235,37 @@ class World:
             ready=all_foreign,
         )
         self.truth.booted()
+
+    def _new_link(self) -> StormLink:
+        return ValueLink(self) if self.values else StormLink(self)
+
+    def _new_venue(self) -> HyperliquidVenue | DirectVenue:
+        if isinstance(self.link, ValueLink):
+            return DirectVenue(
+                account=self.account,
+                signer=self.key.address,
+                coins=self.case.policy.coins,
+                clock=self.clock,
+                direct=self.direct,
+                passage=Wire(self).carry,
+                link=self.link,
+            )
+        return HyperliquidVenue(
+            network=Network.TESTNET,
+            account=self.account,
+            coins=self.case.policy.coins,
+            key=self.key,
+            clock=self.clock,
+            transport=Wire(self),
+            link=self.link,
+        )
+
+    def direct(self, address: str) -> Direct:
+        """The exchange by values, for that user."""
+        found = self._users.get(address)
+        if found is None:
+            found = self._users[address] = Direct(self.exchange, address)
+        return found
 
     def _connect(self, *args: Any, **more: Any) -> sqlite3.Connection:
         if self.db.in_transaction:
@@ -329,18 +359,25 @@ class World:
             self.link.pump()
         self.truth.look()
 
-    def land(self, body: bytes, path: str = "/exchange") -> tuple[int, bytes]:
-        """Bytes reach the exchange now."""
-        status, answer = self.exchange.http(path, body)
+    def land(self, call: Call) -> tuple[int, Any]:
+        """A call reaches the exchange now."""
+        status, answer = self.answer(call, self.account)
         self.link.pump()
         if status == 429:
             self.truth.throttled_ms = self.exchange.now
-        if path == "/exchange":
-            decoded = msgspec.json.decode(body)
-            fences = decoded["action"]["type"] == "noop"
-            self.storm.answers.setdefault((decoded["nonce"], fences), answer)
-            self.truth.landed(body, status, answer)
+        if call.is_write:
+            self.storm.answers.setdefault((call.decoded["nonce"], call.kind == "noop"), answer)
+            self.truth.landed(call, answer)
         return status, answer
+
+    def answer(self, call: Call, address: str) -> tuple[int, Any]:
+        """What the exchange says; to a call by values in the name of `address`."""
+        if call.do is None:
+            return self.exchange.http(call.path, call.body)
+        try:
+            return 200, call.do(address)
+        except Throttled:
+            return 429, b"null"
 
     # --- the operator -------------------------------------------------------------------
 

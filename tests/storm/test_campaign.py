@@ -70,8 +70,8 @@ def test_what_once_broke_stays_whole(seed: int, ticks: int, preset: str | None) 
 
 
 RUN = (
-    "from carry.storm.campaign import run_one; "
-    "print(run_one((7, 200, 'F20+F27+F100', False)).effects)"
+    "from carry.storm.campaign import Job, run_one; "
+    "print(run_one(Job(7, 200, 'F20+F27+F100')).effects)"
 )
 
 

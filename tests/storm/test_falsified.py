@@ -72,7 +72,7 @@ def not_committed(world: World) -> None:
 def accepted_twice(world: World) -> None:
     call = order(world)
     world.truth.sent[str(call.order["c"])] = Sent("x", 10_107, D(1), 0, 1, landed=1)  # type: ignore[index]
-    world.truth.landed(call.body, 200, b'{"response":{"data":{"statuses":[{"filled":{}}]}}}')
+    world.truth.landed(call, b'{"response":{"data":{"statuses":[{"filled":{}}]}}}')
 
 
 def overfilled(world: World) -> None:
@@ -160,7 +160,7 @@ def change_from_nowhere(world: World) -> None:
 
 def wrong_rule(world: World) -> None:
     text = b'{"response":{"data":{"statuses":[{"error":"Price must be divisible by tick size."}]}}}'
-    world.truth.landed(order(world).body, 200, text)
+    world.truth.landed(order(world), text)
 
 
 def other_position(world: World) -> None:

@@ -46,7 +46,11 @@ _MODES: Mapping[str, AccountMode] = {
 def read_mode(body: bytes) -> tuple[AccountMode, str]:
     """`userAbstraction`: a bare JSON string. A word we do not know is UNKNOWN, not a guess."""
     word = decode(body, str)[:40]
-    return _MODES.get(word, AccountMode.UNKNOWN), word
+    return mode_of(word), word
+
+
+def mode_of(word: str) -> AccountMode:
+    return _MODES.get(word, AccountMode.UNKNOWN)
 
 
 class _Margin(msgspec.Struct):

@@ -388,7 +388,7 @@ class HyperliquidVenue:
         if why is not None:
             return unsent(action, why)
         try:
-            posted = self.rest.exchange(body, _tier(action))
+            posted = self.rest.exchange(body, tier_of(action))
         except Exception as error:  # a fault of ours after bytes may have left is still an unknown
             posted = Posted(True, 0, None, f"{type(error).__name__} while posting")
         outcome = outcome_of(sent, posted)
@@ -443,7 +443,7 @@ def _as_the_venue_counts(action: Write, listed: Listed | None) -> Write:
     )
 
 
-def _tier(action: Write) -> Tier:
+def tier_of(action: Write) -> Tier:
     """What reduces, hedges or clears up is never held back by what reads and adds."""
     adds = isinstance(action, SetLeverage) or (
         isinstance(action, Place) and action.leg is Leg.SPOT and action.side is Side.BUY

@@ -1,0 +1,93 @@
+"""The stream of the exchange by values: what a session heard, as core events, nothing to decode."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from carry.core.observations import BookSeen, FillSeen, OrderSeen
+from carry.core.types import Fill
+from carry.exchange.listener import Changed, Heard, Listener, Quoted
+from carry.venues.base import Clock
+from carry.venues.hyperliquid.account import status_of
+from carry.venues.hyperliquid.feed import FILLS, ORDERS, Feed, book_channel
+from carry.venues.hyperliquid.ws import HyperliquidStream
+
+from .wire import OWN, Frame, StormLink
+
+
+class ValueLink(StormLink):
+    """The link of a storm to a session that hears values."""
+
+    def _open(self) -> Listener:
+        return self._world.direct(self._world.account).listen("bot")
+
+    def _taken(self) -> Sequence[Frame]:
+        return cast(Listener, self._session).hear()
+
+    def _of(self, frame: Frame, *channels: str) -> bool:
+        return frame.channel in channels
+
+    def _own(self, frame: Frame) -> bool:
+        return frame.channel in OWN
+
+
+class ValueFeed(Feed):
+    """What a `Listener` heard, as core events."""
+
+    def hear(self, heard: Heard, seen_ms: int) -> bool:
+        """True when it was about an own order or fill."""
+        if heard.channel == "userFills":
+            self._newest_ms[FILLS] = seen_ms
+        elif heard.channel == "orderUpdates":
+            self._newest_ms[ORDERS] = seen_ms
+        elif heard.channel == "subscriptionResponse":
+            self._subscribed(heard.subscribed)
+        woke = False
+        for item in heard.items:
+            woke = self._item(item, seen_ms) or woke
+        return woke
+
+    def _item(self, item: object, seen_ms: int) -> bool:
+        listed = self.known.listed
+        if isinstance(item, Quoted):
+            if item.coin in listed and item.book is not None:
+                self._quote(
+                    BookSeen(
+                        coin=item.coin, leg=item.leg, book=item.book, seen_ms=seen_ms, full=False
+                    )
+                )
+            return False
+        if isinstance(item, Fill) and item.coin in listed:
+            self._add(FillSeen(fill=item))
+            return True
+        if isinstance(item, Changed) and item.coin in listed and item.cloid is not None:
+            status = status_of(item.word)
+            self._add(
+                OrderSeen(cloid=item.cloid, oid=str(item.oid), status=status, word=item.word)
+            )
+            return True
+        return False
+
+    def _subscribed(self, request: Mapping[str, Any]) -> None:
+        found = self.known.by_symbol.get(request.get("coin", ""))
+        if request["type"] in ("userFills", "orderUpdates"):
+            self._gaps[FILLS if request["type"] == "userFills" else ORDERS] = None
+        elif found is not None:
+            self._gaps[book_channel(*found)] = None
+
+
+class ValueStream(HyperliquidStream):
+    """The stream with the same reconnecting and heartbeats, and nothing to decode."""
+
+    def __init__(self, link: ValueLink, feed: ValueFeed, clock: Clock) -> None:
+        super().__init__(link, feed, clock)
+        self._values, self._hears = link, feed
+
+    def _take(self) -> bool:
+        heard, lost = self._values.ready()
+        woke = False
+        for seen_ms, message in heard:
+            self._heard_ms = max(self._heard_ms, seen_ms)
+            woke = self._hears.hear(message, seen_ms) or woke
+        if lost:
+            self._hears.lost()
+        return woke
