@@ -258,7 +258,7 @@ def test_faults_strike_values_as_they_strike_bytes(seed: int, ticks_max: int, pr
     for number, (one, other) in enumerate(zip(with_bytes, by_value, strict=True)):
         assert one == other, f"tick {number}"
     assert direct.storm.hits == wired.storm.hits
-    assert direct.storm.total >= 2
+    assert direct.storm.total >= 1
     assert not direct.storm.skipped
 
 
