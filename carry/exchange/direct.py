@@ -256,7 +256,13 @@ class Direct:
         rows = self._look("userFillsByTime", startTime=since_ms, aggregateByTime=False)
         return [fill_of(self.ex, row) for row in rows]
 
-    def receipts(self, since_ms: int) -> list[FundingReceipt]:
+    def ledger(self, kind: str, since_ms: int) -> list[Mapping[str, Any]]:
+        """A history of money in the rows of `/info`: "userFunding" or the other one."""
+        rows: list[Mapping[str, Any]] = self._look(kind, startTime=since_ms)
+        return rows
+
+    def payments(self, rows: Sequence[Mapping[str, Any]]) -> list[FundingReceipt]:
+        """The funding among rows of either history."""
         return [
             FundingReceipt(
                 coin=self.ex.by_coin[row["delta"]["coin"]].base,
@@ -265,15 +271,9 @@ class Direct:
                 sz=Decimal(row["delta"]["szi"]),
                 rate=Decimal(row["delta"]["fundingRate"]),
             )
-            for row in self._look("userFunding", startTime=since_ms)
+            for row in rows
+            if row["delta"]["type"] == "funding"
         ]
-
-    def transfers(self, since_ms: int) -> list[Mapping[str, Any]]:
-        """Rows of the ledger as `/info` has them: many kinds, each with its own parts."""
-        rows: list[Mapping[str, Any]] = self._look(
-            "userNonFundingLedgerUpdates", startTime=since_ms
-        )
-        return rows
 
     def fees(self) -> Fees:
         row = self._look("userFees")

@@ -54,7 +54,7 @@ from carry.core.observations import (
     Refused,
     TransfersRead,
 )
-from carry.core.types import Leg, Market, Tif
+from carry.core.types import AccountMode, Leg, Market, Tif
 from carry.exchange.assets import USDC_TOKEN
 from carry.exchange.direct import Answered, Direct
 from carry.venues.base import Clock, Identity, ReadFailed
@@ -74,6 +74,7 @@ from .direct_stream import ValueFeed, ValueLink, ValueStream
 from .wire import Call
 
 _T = TypeVar("_T")
+OTHER_MONEY = "userNonFundingLedgerUpdates"
 _UNREADABLE = (LookupError, ValueError, ArithmeticError)
 
 
@@ -112,6 +113,7 @@ class DirectVenue:
         self.regime = Regime()
         self._clock, self._direct, self._passage = clock, direct, passage
         self._known: Known = NOTHING_KNOWN
+        self._pooled = True  # until the mode was read
 
     def faults(self) -> tuple[Fault, ...]:
         """None: nothing is signed, so no signature can be somebody else's."""
@@ -224,6 +226,7 @@ class DirectVenue:
     def mode(self) -> ModeRead:
         word, sent_ms = self._read("mode", "userAbstraction", 20, lambda d: d.mode())
         mode = mode_of(word)
+        self._pooled = mode is not AccountMode.SPLIT
         return ModeRead(mode=mode, word=word, issued_ms=sent_ms)
 
     def positions(self) -> PositionsRead:
@@ -291,20 +294,30 @@ class DirectVenue:
         )
 
     def receipts(self, since_ms: int) -> ReceiptsRead:
+        """Of an account with one balance from both histories, each payment once."""
         listed = self._listed()
-        found, sent_ms = self._history(
-            "receipts", "userFunding", since_ms, lambda d: d.receipts(since_ms)
-        )
-        mine = tuple(receipt for receipt in found if receipt.coin in listed)
+        rows, sent_ms = self._ledger("receipts", "userFunding", since_ms)
+        payments = self._direct(self.account).payments(rows)
+        found = {(row.at_ms, row.coin): row for row in payments}
+        if self._pooled:
+            more, _ = self._ledger("receipts", OTHER_MONEY, since_ms)
+            payments = self._direct(self.account).payments(more)
+            found = {**{(row.at_ms, row.coin): row for row in payments}, **found}
+        mine = tuple(found[key] for key in sorted(found) if found[key].coin in listed)
         return ReceiptsRead(receipts=mine, since_ms=since_ms, issued_ms=sent_ms)
 
     def transfers(self, since_ms: int) -> TransfersRead:
-        found, sent_ms = self._history(
-            "transfers", "userNonFundingLedgerUpdates", since_ms, lambda d: d.transfers(since_ms)
-        )
+        rows, sent_ms = self._ledger("transfers", OTHER_MONEY, since_ms)
         # Many kinds, each with its own parts, and seldom read: the adapter's own reading of them.
-        page = read_transfers(msgspec.json.encode(found), self.account)
-        return TransfersRead(transfers=tuple(page.items), since_ms=since_ms, issued_ms=sent_ms)
+        page = read_transfers(msgspec.json.encode(rows), self.account)
+        return TransfersRead(
+            transfers=tuple(page.items), since_ms=since_ms, issued_ms=sent_ms
+        )
+
+    def _ledger(
+        self, source: str, kind: str, since_ms: int
+    ) -> tuple[tuple[Mapping[str, Any], ...], int]:
+        return self._history(source, kind, since_ms, lambda d: d.ledger(kind, since_ms))
 
     def fees(self) -> FeesRead:
         fees, sent_ms = self._read("fees", "userFees", 20, lambda d: d.fees())
