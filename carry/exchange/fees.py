@@ -50,7 +50,7 @@ class Fees:
         )
 
     def tier(self, account: Account) -> FeeTier:
-        volume = self.weighted_volume(account) if account.weighted or account.master else ZERO
+        volume = self.weighted_volume(account)
         reached = max(i for i, tier in enumerate(TIERS) if volume >= tier.cutoff)
         return TIERS[max(reached, self._floor)]
 
