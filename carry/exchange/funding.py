@@ -9,7 +9,8 @@ from collections import OrderedDict
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from .assets import PATH_DECIMALS, Asset
+from .accounts import PORTFOLIO
+from .assets import PATH_DECIMALS, USDC_TOKEN, Asset
 from .noise import key_of, mix
 from .paths import HOUR_MS
 from .text import RATE10, USD6, ZERO, near, units, wire
@@ -24,6 +25,8 @@ HISTORY_SAMPLE_MS = 60_000
 INTEREST = Decimal("0.0001")
 CLAMP = Decimal("0.0005")
 CAP = Decimal("0.04")
+BORROW_YEARLY = Decimal("0.05")
+HOURS_A_YEAR = 8_760
 _E10 = 10_000_000_000
 _KEPT_MEANS = 20_000
 
@@ -149,6 +152,17 @@ class Funding:
             oracle = units(self.ex.quotes.oracle(asset, hour * HOUR_MS), asset.px_decimals)
             for account in holders:
                 self._pay_one(account.address, asset, oracle, rate)
+        self.charge_loans()
+
+    def charge_loans(self) -> None:
+        """An hour's interest on what portfolio accounts borrowed, to the cent of a cent."""
+        for account in self.ex.accounts.values():
+            usdc = account.spot[USDC_TOKEN]
+            if account.mode == PORTFOLIO and usdc.total < 0:
+                interest = near(-usdc.total * BORROW_YEARLY / HOURS_A_YEAR, USD6)
+                usdc.total -= interest
+                self.ex.house.collect(USDC_TOKEN, interest)
+                self.ex.changed = True
 
     def _pay_one(self, address: str, asset: Asset, oracle: Decimal, rate: Decimal) -> None:
         """usdc = -szi * oracle * rate, rounded to 6 decimals; the pool keeps the other side."""

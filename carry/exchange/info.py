@@ -130,6 +130,11 @@ class Info(Reads):
             raise NoSuchCoin(coin)
         return asset
 
+    def set_margin_mode(self, asset: Asset, mode: str) -> None:
+        row = self._perp_meta["universe"][asset.asset_id]
+        row["marginMode"], row["onlyIsolated"] = mode, True
+        self._static["meta"] = msgspec.json.encode(self._perp_meta)
+
     def delist(self, asset: Asset) -> None:
         """The row stays where it is: the position of a row is its asset id."""
         self._perp_meta["universe"][asset.asset_id]["isDelisted"] = True

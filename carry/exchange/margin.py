@@ -135,10 +135,13 @@ def spot_hold(account: Account, token: int) -> Decimal:
 
 
 def spot_available(account: Account, token: int, summary: Summary) -> Decimal:
-    """What a new spot order may use. Unified: USDC also backs the perps, losses included."""
+    """What a new spot order may use. Unified: USDC also backs the perps, losses included.
+
+    Portfolio margin lends USDC against tokens: a buy may take the balance below zero.
+    """
     free = account.balance(token).total - spot_hold(account, token)
     if token == USDC_TOKEN and account.unified:
-        free += min(ZERO, summary.pnl) - summary.total_im
+        free += min(ZERO, summary.pnl) - summary.total_im + summary.collateral
     return free
 
 

@@ -42,6 +42,12 @@ class Operations:
             self.ex.oi_capped.pop(coin, None)
         self.ex.changed = True
 
+    def set_margin_mode(self, coin: str, mode: str) -> None:
+        """`strictIsolated`: margin of a position never comes out. `noCross`: isolated only."""
+        assert mode in ("strictIsolated", "noCross"), mode
+        self.ex.margin_modes[coin] = mode
+        self.ex.info.set_margin_mode(self.ex.coins[coin].perp, mode)
+
     def delist(self, coin: str) -> None:
         """Ends a perp: orders are cancelled, positions settle at the oracle's mean of an hour."""
         asset = self.ex.coins[coin].perp

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from .accounts import PORTFOLIO, SPLIT, Account
 from .assets import USDC_TOKEN
 from .fees import REFERRAL, STAKING
+from .funding import BORROW_YEARLY
 from .reads import within
 from .settings import MODE_NAMES
 from .settle import TIERS
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 REQUESTS_FREE = 10_000
 ROWS_PAGE = 2_000
-BORROW_YEARLY = "0.05"
 Query = dict[str, Any]
 
 
@@ -245,7 +245,8 @@ def reserve_state(ex: "Exchange", token: int) -> dict[str, Any]:
     name = ex.token_names[token]
     ltv = ex.loan_to_value().get(name, Decimal(0))
     return {
-        "borrowYearlyRate": BORROW_YEARLY, "supplyYearlyRate": "0.00082", "balance": "1000000.0",
-        "utilization": "0.01", "oraclePx": wire(ex.token_px(token)), "ltv": wire(ltv),
+        "borrowYearlyRate": wire(BORROW_YEARLY), "supplyYearlyRate": "0.00082",
+        "balance": "1000000.0", "utilization": "0.01",
+        "oraclePx": wire(ex.token_px(token)), "ltv": wire(ltv),
         "totalSupplied": "1000000.0", "totalBorrowed": "10000.0",
     }

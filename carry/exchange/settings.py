@@ -72,6 +72,8 @@ class Settings:
         if not isinstance(leverage, int) or not 1 <= leverage <= asset.max_leverage:
             raise Denied("Invalid leverage value")
         isolated = action["isCross"] is not True
+        if not isolated and asset.coin in self.ex.margin_modes:
+            raise Denied("Cross margin is not allowed for this asset.")
         held = account.position(asset.asset_id)
         was_isolated = asset.asset_id in account.isolated
         if held is not None and isolated != was_isolated:

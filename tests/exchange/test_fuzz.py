@@ -20,6 +20,10 @@ _VALUES = st.recursive(
     max_leaves=4,
 )
 _ORDER = {"a": HYPE, "b": True, "p": "20", "s": "5", "r": False, "t": {"limit": {"tif": "Ioc"}}}
+_STOP = {
+    "a": HYPE, "b": False, "p": "15", "s": "5", "r": True,
+    "t": {"trigger": {"isMarket": True, "triggerPx": "15", "tpsl": "sl"}},
+}
 _ACTIONS: list[dict[str, Any]] = [
     {"type": "order", "orders": [_ORDER], "grouping": "na"},
     {"type": "cancel", "cancels": [{"a": HYPE, "o": 1}]},
@@ -27,6 +31,24 @@ _ACTIONS: list[dict[str, Any]] = [
     {"type": "batchModify", "modifies": [{"oid": 1, "order": _ORDER}]},
     {"type": "updateLeverage", "asset": HYPE, "isCross": True, "leverage": 3},
     {"type": "scheduleCancel", "time": 5},
+    {"type": "order", "orders": [_ORDER, _STOP, _STOP], "grouping": "normalTpsl"},
+    {"type": "order", "orders": [_STOP], "grouping": "positionTpsl"},
+    {"type": "order", "orders": [_ORDER], "grouping": "na",
+     "builder": {"b": "0x" + "1" * 40, "f": 0}},
+    {"type": "modify", "oid": 1, "order": _ORDER, "a": True},
+    {"type": "twapOrder", "twap": {"a": HYPE, "b": True, "s": "50", "r": False, "m": 9, "t": True}},
+    {"type": "twapCancel", "a": HYPE, "t": 1},
+    {"type": "updateIsolatedMargin", "asset": HYPE, "isBuy": True, "ntli": 1},
+    {"type": "topUpIsolatedOnlyMargin", "asset": HYPE, "leverage": "2"},
+    {"type": "createSubAccount", "name": "a"},
+    {"type": "subAccountTransfer", "subAccountUser": "0x", "isDeposit": True, "usd": 1},
+    {"type": "subAccountSpotTransfer", "subAccountUser": "0x", "isDeposit": True, "token": "USDC",
+     "amount": "1"},
+    {"type": "vaultTransfer", "vaultAddress": "0xdfc24b077bc1425ad1dea75bcb6f8158e10df303",
+     "isDeposit": True, "usd": 1_000_000},
+    {"type": "reserveRequestWeight", "weight": 1},
+    {"type": "setReferrer", "code": "A"},
+    {"type": "noop"},
     {"type": "agentSetAbstraction", "abstraction": "u"},
     {"type": "agentSendAsset", "destination": "0x", "sourceDex": "", "destinationDex": "spot",
      "token": "USDC", "amount": "1", "fromSubAccount": "", "nonce": 1},
@@ -34,9 +56,15 @@ _ACTIONS: list[dict[str, Any]] = [
 _READS = [
     "meta", "l2Book", "candleSnapshot", "fundingHistory", "clearinghouseState", "orderStatus",
     "userFillsByTime", "userFunding", "activeAssetData", "recentTrades", "openOrders",
+    "frontendOpenOrders", "historicalOrders", "twapHistory", "userTwapSliceFillsByTime",
+    "maxBuilderFee", "marginTable", "tokenDetails", "borrowLendReserveState", "webData2",
+    "subAccounts", "userNonFundingLedgerUpdates", "preTransferCheck", "spotClearinghouseState",
 ]
 _KEYS = st.sampled_from(
-    ["coin", "user", "startTime", "endTime", "req", "oid", "nSigFigs", "mantissa"]
+    [
+        "coin", "user", "startTime", "endTime", "req", "oid", "nSigFigs", "mantissa", "dex", "id",
+        "token", "tokenId", "builder", "aggregateByTime",
+    ]
 )
 _FUZZ = settings(
     max_examples=150, deadline=None, suppress_health_check=list(HealthCheck)
@@ -77,7 +105,9 @@ def test_mutated_reads(kind: str, query: dict[str, Any]) -> None:
 
 
 @_FUZZ
-@given(st.sampled_from(["l2Book", "bbo", "candle", "activeAssetData", "userFills", "allMids", "x"]),
+@given(st.sampled_from(["l2Book", "bbo", "candle", "activeAssetData", "userFills", "allMids", "x",
+                        "webData3", "twapStates", "spotState", "userHistoricalOrders",
+                        "fastAssetCtxs"]),
        st.dictionaries(st.sampled_from(["coin", "user", "interval", "nSigFigs", "fast"]), _VALUES),
        st.sampled_from(["subscribe", "unsubscribe", "post", "ping"]))
 def test_mutated_subscriptions(kind: str, more: dict[str, Any], method: str) -> None:

@@ -93,6 +93,15 @@ def test_refusals(user: User) -> None:
     assert abs(D(after["positionValue"]) / D(after["marginUsed"]) - D("2.5")) < D("0.01")
 
 
+def test_a_strict_isolated_market_keeps_its_margin(user: User) -> None:
+    user.ex.operations.set_margin_mode("HYPE", "strictIsolated")
+    assert user.info("meta")["universe"][HYPE]["marginMode"] == "strictIsolated"
+    assert set_leverage(user, 5, cross=True)["status"] == "err"
+    open_isolated(user)
+    assert add_margin(user, 90)["status"] == "ok"
+    assert add_margin(user, -1)["status"] == "err"
+
+
 def test_funding_moves_the_positions_own_margin(user: User) -> None:
     open_isolated(user)
     posted = user.account.positions[HYPE].posted

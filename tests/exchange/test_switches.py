@@ -395,6 +395,22 @@ def test_portfolio_margin_counts_tokens() -> None:
     assert state["portfolioMarginEnabled"] is True
 
 
+def test_portfolio_margin_lends_usdc_at_five_percent_a_year() -> None:
+    ex = make_exchange()
+    user = user_of(ex, UNIFIED, "11000")
+    ex.give_token(user.address, 150, D(1_000))
+    user.account.mode = PORTFOLIO
+    assert "filled" in user.order(HYPE_SPOT, "buy", beside(ex, HYPE_SPOT, "buy", 1), "700")
+    owed = -user.account.spot[0].total
+    assert owed > 1_000
+    loan = user.info("borrowLendUserState")["tokenToState"][0][1]["borrow"]
+    assert D(loan["value"]) == owed
+    ex.advance(ex.now + 10 * HOUR_MS)
+    interest = -user.account.spot[0].total - owed
+    assert abs(interest - owed * D("0.05") * 10 / 8_760) < D("0.00001")
+    assert ex.audit() == {}
+
+
 @pytest.mark.parametrize("text, words", [
     ("nothing=1", "no such switch"), ("price_band=60", "expected 80 or 95"),
 ])
