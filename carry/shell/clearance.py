@@ -31,8 +31,6 @@ WRITES_PER_MIN_MAX: Final = 1_200
 EXPIRY_MS_MAX: Final = 60_000
 SLACK: Final = Decimal("1.1")  # prices move between the core's own check of a cap and this one
 BAND_MORE: Final = Decimal("0.05")  # beyond what a widened order may pay
-NONCE_BACK: Final = 1_000  # within one tick the shell sends what reduces first
-NONCES_KEPT: Final = 400
 LEAVES: Final = (Cancel, CancelForeign, Fence)
 
 
@@ -88,7 +86,6 @@ class Facts:
     listed: tuple[str, ...] = ()
     venue_ms: int | None = None
     nonce: int = 0
-    nonces: tuple[int, ...] = ()
     sent: tuple[Sent, ...] = ()
 
 
@@ -174,7 +171,6 @@ def passed(facts: Facts, action: Write, now_ms: int) -> Facts:
     return attrs.evolve(
         facts,
         nonce=max(facts.nonce, action.nonce),
-        nonces=(*facts.nonces, action.nonce)[-NONCES_KEPT:],
         sent=(*facts.sent, Sent(ms=now_ms, key=key, sz=sz)),
     )
 
@@ -192,10 +188,8 @@ def _leg_of(key: str) -> str:
 
 def _timing(facts: Facts, action: Any, now_ms: int) -> str:
     """Nonces rise and are used once, an action expires soon, and a minute takes only so many."""
-    if action.nonce in facts.nonces:
-        return f"nonce {action.nonce} was used already"
-    if action.nonce <= facts.nonce - NONCE_BACK:
-        return f"nonce {action.nonce} is below {facts.nonce}, which was used already"
+    if action.nonce <= facts.nonce:
+        return f"nonce {action.nonce} is not above {facts.nonce}, which was used already"
     if facts.venue_ms is None:
         return "the venue's clock is not known"
     left_ms = action.expires_ms - facts.venue_ms

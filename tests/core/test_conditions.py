@@ -9,7 +9,8 @@ from carry.core.actions import Alert, Place
 from carry.core.phases import view
 from carry.core.state import Condition, State
 from carry.core.types import Leg
-from carry.shell.status import report, why
+from carry.shell.status import report
+from carry.shell.why import of_market
 from tests.core.making import D, carry, go, held, play, with_carry
 
 UNKNOWN = seen.OutcomeUnknown(intent=1, why="timeout")
@@ -56,7 +57,7 @@ def test_silence_is_no_read_answered_since_the_start() -> None:
     tick = go(player, 31_001, "mute all; flatten")
     assert player.state.condition is Condition.SILENT
     assert not any(isinstance(a, Place) for a in tick.actions)
-    said = why(player.state, carry(player.state), ())
+    said = of_market(player.state, carry(player.state), ()).text
     assert said.endswith("; the venue has answered nothing for 30 s: orders wait for a price")
     assert report(1, player.state)["venue_condition"] == "silent"
     go(player, 32_000)
@@ -107,14 +108,14 @@ def test_an_accepted_order_of_the_other_leg_does_not_end_a_halt() -> None:
 def test_a_condition_of_the_venue_is_said(stands: Condition, word: str) -> None:
     state = attrs.evolve(held().state, condition=stands)
     assert word in str(conditions.says(state, carry(state)))
-    assert word in why(state, carry(state), ())
+    assert word in of_market(state, carry(state), ()).text
 
 
 def test_a_market_that_cannot_be_read_any_more_says_so_and_goes_on() -> None:
     player = held()
     go(player, 1_000, "broken")
     assert carry(player.state).condition is Condition.UNLISTED
-    assert "szDecimals is missing" in why(player.state, carry(player.state), ())
+    assert "szDecimals is missing" in of_market(player.state, carry(player.state), ()).text
 
 
 def test_a_stuck_exit_names_what_the_venue_does() -> None:
