@@ -81,7 +81,7 @@ def test_the_table_names_each_fault() -> None:
 @pytest.mark.parametrize("fault", TABLE)
 def test_what_is_heard_of_it(fault: str) -> None:
     use_exact_context()
-    outcome = run_one((0, TICKS, fault))
+    outcome = run_one((0, TICKS, fault, False))
     told = {family_of(name) for name in outcome.alerts}
     must, may = (set(words.split()) for words in TABLE[fault])
     assert told <= must | may
