@@ -62,6 +62,13 @@ def storm(
             f"{name:<10} {of['seeds']:>6} {of['worst_naked_usd']:>12} {of['bound_usd']:>14} "
             f"{of['longest_ms']:>20} ms {of['without_faults_ms']:>9} ms"
         )
+        for style in campaign.STYLES:
+            own = of[style]
+            click.echo(
+                f"  {style:<8} {own['seeds']:>6} {own['worst_naked_usd']:>12} "
+                f"{own['bound_usd']:>14} {own['longest_ms']:>20} ms "
+                f"{own['without_faults_ms']:>9} ms"
+            )
     for each in violations:
         click.echo(f"seed {each['seed']}: {each['invariant']}: {each['text'].splitlines()[0]}")
     return 1 if broken else 0

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import attrs
 
-from . import ledger
+from . import ledger, losses
 from .actions import Action, Alert, Note
 from .economics import apr
 from .intents import booked, latch, leg_set, number_of, set_carry
@@ -141,12 +141,15 @@ def add_outside(state: State, cost: Decimal, cash: Decimal) -> State:
 
 def _external_alert(state: State, carry: Carry, leg: Leg, owned: Decimal, what: str) -> Said:
     """Name what others did. When it took from the carry, the market's entries are locked."""
-    does = (
-        f"the carry lost {show(abs(owned))}; entries of {carry.coin} are locked until "
-        f"`carry resume --ack external_{carry.coin}`"
-        if owned
-        else "it counts as foreign and is left alone"
-    )
+    does = "it counts as foreign and is left alone"
+    if owned:
+        sold = carry.repair is not None and carry.repair.unwinding
+        then = "its spot is sold" if sold else "it is hedged again once, else its spot is sold"
+        then = f"; {then}" if leg is Leg.PERP else ""
+        does = (
+            f"the carry lost {show(abs(owned))}{then}; entries of {carry.coin} are locked until "
+            f"`carry resume --ack {losses.lock_of(carry.coin)}`"
+        )
     return (
         Alert(
             level="page" if owned else "warn",
@@ -155,6 +158,14 @@ def _external_alert(state: State, carry: Carry, leg: Leg, owned: Decimal, what: 
             text=f"{what}: {does}.",
         ),
     )
+
+
+def _lost(state: State, carry: Carry, leg: Leg, kind: str, what: str) -> tuple[State, Carry]:
+    """Others took from a leg of the carry: answer it by policy, and lock the market's entries."""
+    if leg is Leg.PERP and losses.sells(state, carry, kind):
+        carry = losses.unwound(carry)
+        state = set_carry(state, carry)
+    return latch(state, losses.lock_of(carry.coin), "entries", what), carry
 
 
 def _taken(state: State, carry: Carry, fill: Fill) -> tuple[State, Said]:
@@ -176,7 +187,7 @@ def _taken(state: State, carry: Carry, fill: Fill) -> tuple[State, Said]:
         f"{show(fill.px)}, was not ours"
     )
     if owned:
-        state = latch(state, f"external_{carry.coin}", "entries", what)
+        state, carry = _lost(state, carry, fill.leg, fill.kind, what)
     return state, (
         _fill_note(fill, "external"),
         *_external_alert(state, carry, fill.leg, owned, what),
@@ -278,7 +289,7 @@ def _appeared(state: State, carry: Carry, leg: Leg, diff: Decimal) -> tuple[Stat
     state = add_outside(set_carry(state, carry), foreign * px, foreign * px)
     what = f"{carry.coin} {leg.value} changed by {show(diff)} and no fill or transfer explains it"
     if owned:
-        state = latch(state, f"external_{carry.coin}", "entries", what)
+        state, carry = _lost(state, carry, leg, "", what)
     note = Note(
         event="external",
         coin=carry.coin,

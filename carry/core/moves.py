@@ -14,9 +14,9 @@ from . import observations as seen
 from .actions import Action, MoveUsd, Note
 from .intents import AGREE_AT_MS, SEEN, cloid_of, put, settled
 from .num import ONE, ZERO, show
-from .planning import next_nonce
 from .state import Ended, Intent, Kind, Moved, Sent, State, Unknown, Witness
 from .types import AccountMode, Leg, Side, Tif
+from .writes import next_nonce
 
 DAY_MS = 86_400_000
 CENT = Decimal("0.01")

@@ -121,6 +121,23 @@ def _out(state: State, carry: Carry, look: View, why: str, forced: bool) -> Deci
     return first
 
 
+# Gates about sending another order: they do not concern one that was sent.
+PATIENT = ("unknown_intents", "orders_last_minute", "budget_actions")
+
+
+def _may_rest(state: State, failing: tuple[str, ...]) -> bool:
+    """Whether an entry order that rests may stay while these gates fail.
+
+    An order elsewhere whose outcome is unknown sends it away; one that is closed, and only being
+    counted, does not. In a post-only window nothing that fills could be hedged by taking.
+    """
+    if state.now_ms < state.post_only_until_ms:
+        return False
+    if any(i.unknown and not i.closed for i in state.intents.values()):
+        return False
+    return all(name in PATIENT for name in failing)
+
+
 def enter(state: State, carry: Carry, look: View, phase: Enter) -> Decision:
     """Buy up to the target slice by slice; keep what is hedged, or go back to flat."""
     execution = state.policy.execution
@@ -150,7 +167,7 @@ def enter(state: State, carry: Carry, look: View, phase: Enter) -> Decision:
     return Decision(
         phase=phase,
         spot_target=None if failing else phase.target_sz,
-        may_rest=risk.may_rest(state, failing),
+        may_rest=_may_rest(state, failing),
     )
 
 

@@ -10,33 +10,18 @@ from decimal import Decimal
 import attrs
 
 from . import conditions, ledger, resting, risk
-from .actions import Action, Alert, Cancel, CancelForeign, Note, Place, SetLeverage
-from .intents import cloid_of, put, set_carry
+from .actions import Action, Alert, Note
+from .intents import UNDECIDED_MS, set_carry
 from .num import BPS, ONE, ZERO, ceil_to, floor_to, show
 from .phases import Decision, View
 from .risk import Mode
-from .state import Carry, Exit, HedgeOk, Intent, Kind, Open, Repair, Sent, State
+from .state import Carry, Exit, HedgeOk, Idle, Repair, State, Unknown
 from .types import Leg, Side, Tif
+from .writes import Draft, issue
 
-CANCEL_REPEAT_MS = 1_000
-CLOCK_TRUST_MS = 30_000  # a machine clock further than this from the venue's makes no nonces
 RUNG_WIDE, RUNG_GTC = 1, 3  # misses in a row from which an order widens, then rests crossing
 
 Said = tuple[Action, ...]
-
-
-@attrs.frozen(kw_only=True)
-class Draft:
-    """An order before it has a nonce and a name."""
-
-    leg: Leg
-    side: Side
-    sz: Decimal
-    px: Decimal
-    tif: Tif
-    why: str
-    adds: bool = False
-    maker: bool = False
 
 
 # --- prices ---------------------------------------------------------------------------------------
@@ -113,8 +98,8 @@ def _hedge(state: State, carry: Carry, look: View) -> Draft | None:
     if isinstance(carry.phase, HedgeOk) and look.hedged:
         return None
     hopeless = isinstance(carry.phase, Exit) or _unwinding(carry) or not perp.tradable
-    if side is Side.SELL and hopeless:
-        return None  # what has no hedge is sold instead of hedged
+    if side is Side.SELL and (hopeless or isinstance(carry.phase, Idle)):
+        return None  # what has no hedge is sold instead of hedged; dust is left to the next carry
     if not _free(state, carry, Leg.PERP):
         return None
     sz = abs(diff) if side is Side.SELL else min(diff, -look.perp)
@@ -198,9 +183,10 @@ def _sellable_balance(state: State, carry: Carry) -> Decimal:
 
 
 def _lead(state: State, carry: Carry, look: View, target: Decimal | None) -> Draft | None:
-    clear = _free(state, carry, Leg.SPOT) and not any(True for _ in state.of(carry.coin, Leg.PERP))
-    if not clear:
+    if not _free(state, carry, Leg.SPOT):
         return None
+    if any(True for _ in state.of(carry.coin, Leg.PERP)):
+        return _beside(state, carry, look, target)
     if _unwinding(carry) and look.delta > 0:
         return _sell(state, carry, look, look.delta, "unwind")
     if target is None:
@@ -230,6 +216,28 @@ def _perp_first(state: State, carry: Carry, look: View) -> Draft | None:
     if sz < perp.lot or (sz * px < perp.min_notional and not whole):
         return None
     return Draft(leg=Leg.PERP, side=Side.BUY, sz=sz, px=px, tif=tif, why="exit, the short first")
+
+
+def _beside(state: State, carry: Carry, look: View, target: Decimal | None) -> Draft | None:
+    """Spot may still be sold while the perp's order stays undecided for over a minute.
+
+    No more than leaves a slice too much of the short if that order did land. What it would hedge is
+    sold only when the market is left anyway.
+    """
+    short_if_landed = ZERO
+    for intent in state.of(carry.coin, Leg.PERP):
+        status = intent.status
+        if not isinstance(status, Unknown) or status.undecided_ms <= UNDECIDED_MS:
+            return None
+        short_if_landed += intent.left_sz if intent.side is Side.SELL else ZERO
+    surely = look.delta - short_if_landed
+    if target is not None and target < look.spot:
+        wanted = min(look.spot - target, surely + state.policy.risk.slice_usd / look.px)
+    elif _unwinding(carry):
+        wanted = surely
+    else:
+        return None
+    return _sell(state, carry, look, wanted, "unwind") if wanted > 0 else None
 
 
 # --- repair ---------------------------------------------------------------------------------------
@@ -283,193 +291,7 @@ def _repair_note(event: str, carry: Carry, look: View, spent_ms: int) -> Note:
     )
 
 
-# --- from drafts to actions -----------------------------------------------------------------------
-
-
-def next_nonce(state: State) -> int | None:
-    """The next nonce of this signer: above the last, by the clock the venue can agree with.
-
-    None when it would be further past the venue's clock than the venue's rules allow.
-    """
-    assert state.venue_ms is not None
-    trusted = abs(state.wall_ms - state.venue_ms) <= CLOCK_TRUST_MS
-    nonce = max(state.nonce + 1, state.wall_ms if trusted else state.venue_ms)
-    return nonce if nonce <= state.venue_ms + state.capabilities.nonce_ahead_ms_max else None
-
-
-def _next_action(state: State) -> tuple[State, int, int] | None:
-    """Allocate (nonce, expiry) of one write."""
-    if state.venue_ms is None:
-        return None
-    nonce = next_nonce(state)
-    if nonce is None:
-        return None
-    expires = state.venue_ms + state.capabilities.expiry_ms
-    return attrs.evolve(state, nonce=nonce), nonce, expires
-
-
-def _journaled(state: State, carry: Carry, draft: Draft, kind: Kind) -> tuple[State, Intent] | None:
-    """The state with a draft as its newest intent; None when no nonce can be had."""
-    allocated = _next_action(state)
-    if allocated is None:
-        return None
-    state, nonce, expires_ms = allocated
-    assert state.venue_ms is not None
-    number = state.intent_no + 1
-    intent = Intent(
-        no=number,
-        kind=kind,
-        coin=carry.coin,
-        leg=draft.leg,
-        side=draft.side,
-        px=draft.px,
-        sz=draft.sz,
-        tif=draft.tif,
-        reduce_only=draft.leg is Leg.PERP and draft.side is Side.BUY,
-        why=draft.why,
-        ref_px=ledger.price(carry, draft.leg) or draft.px,
-        nonce=nonce,
-        cloid=cloid_of(state.journal_id, number),
-        expires_ms=expires_ms,
-        sent_ms=state.now_ms,
-        at_ms=state.venue_ms,
-        status=Sent(),
-        maker=draft.maker,
-    )
-    return attrs.evolve(put(state, intent), intent_no=number), intent
-
-
-def issue(state: State, carry: Carry, draft: Draft) -> tuple[State, Said]:
-    """Journal a draft as an intent and ask for it; nothing when no nonce can be had."""
-    journaled = _journaled(state, carry, draft, Kind.ORDER)
-    if journaled is None:
-        return state, ()
-    state, intent = journaled
-    recent = tuple(ms for ms in state.sent_ms if state.now_ms - ms < risk.MINUTE_MS)
-    state = attrs.evolve(state, sent_ms=(*recent, state.now_ms) if draft.adds else recent)
-    place = Place(
-        intent=intent.no,
-        coin=intent.coin,
-        leg=intent.leg,
-        side=intent.side,
-        px=intent.px,
-        sz=intent.sz,
-        tif=intent.tif,
-        reduce_only=intent.reduce_only,
-        cloid=intent.cloid,
-        nonce=intent.nonce,
-        expires_ms=intent.expires_ms,
-        why=intent.why,
-    )
-    if draft.why != "unwind":
-        return state, (place,)
-    fields = {"sz": show(draft.sz), "px": show(draft.px)}
-    return state, (place, Note(event="spot_repair_attempt", coin=carry.coin, fields=fields))
-
-
-def lever(state: State, carry: Carry) -> tuple[State, Said]:
-    """Ask for the policy's leverage and margin type; it is read again before it is believed."""
-    nothing = Draft(
-        leg=Leg.PERP, side=Side.SELL, sz=ZERO, px=ZERO, tif=Tif.IOC, why="before the first order"
-    )
-    journaled = _journaled(state, carry, nothing, Kind.LEVERAGE)
-    if journaled is None:
-        return state, ()
-    state, intent = journaled
-    action = SetLeverage(
-        intent=intent.no,
-        coin=intent.coin,
-        leverage=state.policy.execution.perp_leverage,
-        cross=state.policy.execution.perp_cross,
-        nonce=intent.nonce,
-        expires_ms=intent.expires_ms,
-        why=intent.why,
-    )
-    return state, (action,)
-
-
-def _must_go(
-    state: State, carry: Carry, look: View, decision: Decision, intent: Intent, rested_ms: int
-) -> str | None:
-    """Why an order that rests is withdrawn now; None while it may stay."""
-    kill = state.latches.get("kill")
-    adds = intent.leg is Leg.SPOT and intent.side is Side.BUY
-    # Nobody hedges spot that fills after the end of the process; a hedge may go on resting.
-    lead = intent.leg is Leg.SPOT and state.stopping
-    # A kill withdraws what rested before it; what its own exit rests is priced anew in time.
-    killed = kill is not None and intent.sent_ms < kill.since_ms
-    mode = risk.mode(state)
-    if mode is Mode.HALT or lead or killed or (adds and mode is not Mode.NORMAL):
-        return "withdrawn at once"
-    if intent.leg is Leg.SPOT:
-        why = resting.unwanted(state, carry, look, decision, intent)
-        if why is not None:
-            return why
-    if rested_ms < state.policy.execution.reprice_interval_ms:
-        return None
-    if not intent.maker:
-        return "rested long enough"
-    moved = resting.behind(state, carry, intent) and resting.replaceable(state)
-    return "the touch moved" if moved else None
-
-
-def withdraw(state: State, carry: Carry, look: View, decision: Decision) -> tuple[State, Said]:
-    """Cancel orders that rested long enough, or at once when their reason is gone."""
-    actions: list[Action] = []
-    for intent in tuple(state.of(carry.coin)):
-        status = intent.status
-        if not isinstance(status, Open):
-            continue
-        rested = state.now_ms - status.since_ms
-        why = _must_go(state, carry, look, decision, intent, rested)
-        asked = status.cancelled_ms
-        if why is None or (asked is not None and state.now_ms - asked < CANCEL_REPEAT_MS):
-            continue
-        allocated = _next_action(state)
-        if allocated is None:
-            continue
-        state, nonce, expires_ms = allocated
-        if intent.maker and asked is None:
-            state = resting.replaced(state)
-        status = attrs.evolve(status, cancelled_ms=state.now_ms)
-        state = put(state, attrs.evolve(intent, status=status))
-        actions.append(
-            Cancel(
-                intent=intent.no,
-                coin=intent.coin,
-                leg=intent.leg,
-                cloid=intent.cloid,
-                nonce=nonce,
-                expires_ms=expires_ms,
-                why=why,
-            )
-        )
-        fields = {"intent": str(intent.no), "rested_ms": str(rested), "why": why}
-        actions.append(Note(event="cancel_order", coin=intent.coin, fields=fields))
-    return state, tuple(actions)
-
-
-def withdraw_strays(state: State) -> tuple[State, Said]:
-    """Cancel what rests under one of our names without an intent: nobody would hedge its fill."""
-    actions: list[Action] = []
-    if not state.account.strays:
-        return state, ()
-    for order in state.account.strays:
-        allocated = _next_action(state)
-        if allocated is None:
-            break
-        state, nonce, expires_ms = allocated
-        actions.append(
-            CancelForeign(
-                coin=order.coin,
-                leg=order.leg,
-                oid=order.oid,
-                nonce=nonce,
-                expires_ms=expires_ms,
-                why="ours, but no intent holds it",
-            )
-        )
-    return attrs.evolve(state, account=attrs.evolve(state.account, strays=())), tuple(actions)
+# --- all of it ------------------------------------------------------------------------------------
 
 
 def _looked(state: State) -> bool:
@@ -480,7 +302,7 @@ def _looked(state: State) -> bool:
 
 def plan(state: State, carry: Carry, look: View, decision: Decision) -> tuple[State, Said]:
     """Cancels and orders of one market for this tick. The carry already has its new phase."""
-    state, said = withdraw(state, carry, look, decision)
+    state, said = resting.withdraw(state, carry, look, decision)
     if risk.mode(state) is Mode.HALT or not _looked(state):
         return state, said
     draft = _hedge(state, carry, look)

@@ -308,6 +308,15 @@ class Risk:
         hi=D("10000000"),
         settable="down",
     )
+    short_lost: str = knob(
+        "rehedge",
+        "choice",
+        "what follows when others shrink the short (deleveraging, a trade by hand): rehedge sells "
+        "it again, once; sell sells its spot. After a liquidation or a settlement, and when it is "
+        "lost again, the spot is sold. Entries of the market are locked either way",
+        choices=("rehedge", "sell"),
+        since=2,
+    )
     max_spread_bps: Decimal = knob(
         D("30"), "bps", "no entry while either leg's spread is wider", lo=D("1"), hi=D("1000")
     )

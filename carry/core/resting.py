@@ -1,4 +1,4 @@
-"""The maker style: a lead order that rests at the touch, how it is priced, and when it has to go.
+"""Orders that rest: the maker style's at the touch, how they are priced, and when any has to go.
 
 A resting order earns the maker's fee and waits. It is worked in slices like any lead: what of it
 fills is hedged at once by taking, so no more than a slice is ever naked. After `maker_timeout_ms`
@@ -10,9 +10,15 @@ from decimal import Decimal
 import attrs
 
 from . import risk
+from .actions import Action, Cancel, Note
+from .intents import put
 from .phases import Decision, View
-from .state import Carry, Enter, Exit, Intent, State
+from .risk import Mode
+from .state import Carry, Enter, Exit, Intent, Open, State
 from .types import Leg, Side, Tif
+from .writes import next_action
+
+CANCEL_REPEAT_MS = 1_000
 
 
 def wanted(state: State, carry: Carry) -> bool:
@@ -100,3 +106,66 @@ def replaced(state: State) -> State:
     """Count a change of price."""
     recent = tuple(ms for ms in state.replaced_ms if state.now_ms - ms < risk.MINUTE_MS)
     return attrs.evolve(state, replaced_ms=(*recent, state.now_ms))
+
+
+def _must_go(
+    state: State, carry: Carry, look: View, decision: Decision, intent: Intent, rested_ms: int
+) -> str | None:
+    """Why an order that rests is withdrawn now; None while it may stay."""
+    kill = state.latches.get("kill")
+    adds = intent.leg is Leg.SPOT and intent.side is Side.BUY
+    # Nobody hedges spot that fills after the end of the process; a hedge may go on
+    lead = intent.leg is Leg.SPOT and state.stopping
+    # A kill withdraws what rested before it; what its own exit rests is priced anew in time.
+    killed = kill is not None and intent.sent_ms < kill.since_ms
+    mode = risk.mode(state)
+    if mode is Mode.HALT or lead or killed or (adds and mode is not Mode.NORMAL):
+        return "withdrawn at once"
+    if intent.leg is Leg.SPOT:
+        why = unwanted(state, carry, look, decision, intent)
+        if why is not None:
+            return why
+    if rested_ms < state.policy.execution.reprice_interval_ms:
+        return None
+    if not intent.maker:
+        return "rested long enough"
+    moved = behind(state, carry, intent) and replaceable(state)
+    return "the touch moved" if moved else None
+
+
+def withdraw(
+    state: State, carry: Carry, look: View, decision: Decision
+) -> tuple[State, tuple[Action, ...]]:
+    """Cancel orders that rested long enough, or at once when their reason is gone."""
+    actions: list[Action] = []
+    for intent in tuple(state.of(carry.coin)):
+        status = intent.status
+        if not isinstance(status, Open):
+            continue
+        rested = state.now_ms - status.since_ms
+        why = _must_go(state, carry, look, decision, intent, rested)
+        asked = status.cancelled_ms
+        if why is None or (asked is not None and state.now_ms - asked < CANCEL_REPEAT_MS):
+            continue
+        allocated = next_action(state)
+        if allocated is None:
+            continue
+        state, nonce, expires_ms = allocated
+        if intent.maker and asked is None:
+            state = replaced(state)
+        status = attrs.evolve(status, cancelled_ms=state.now_ms)
+        state = put(state, attrs.evolve(intent, status=status))
+        actions.append(
+            Cancel(
+                intent=intent.no,
+                coin=intent.coin,
+                leg=intent.leg,
+                cloid=intent.cloid,
+                nonce=nonce,
+                expires_ms=expires_ms,
+                why=why,
+            )
+        )
+        fields = {"intent": str(intent.no), "rested_ms": str(rested), "why": why}
+        actions.append(Note(event="cancel_order", coin=intent.coin, fields=fields))
+    return state, tuple(actions)

@@ -9,7 +9,7 @@ from decimal import Decimal
 import attrs
 
 from . import economics, ledger, margin
-from .num import BPS, ONE, ZERO, floor_to, show
+from .num import BPS, ONE, ZERO, ceil_to, floor_to, show
 from .policy import Policy
 from .reconcile import reconciled
 from .state import Carry, Condition, Enter, Gate, Idle, State
@@ -372,23 +372,6 @@ def offer(state: State, carry: Carry) -> Offer:
     return Offer(sz=sz, notional=notional, expected=expected)
 
 
-# Gates about sending another order: they do not concern one that was sent.
-PATIENT = ("unknown_intents", "orders_last_minute", "budget_actions")
-
-
-def may_rest(state: State, failing: tuple[str, ...]) -> bool:
-    """Whether an entry order that rests may stay while these gates fail.
-
-    An order elsewhere whose outcome is unknown sends it away; one that is closed, and only being
-    counted, does not. In a post-only window nothing that fills could be hedged by taking.
-    """
-    if state.now_ms < state.post_only_until_ms:
-        return False
-    if any(i.unknown and not i.closed for i in state.intents.values()):
-        return False
-    return all(name in PATIENT for name in failing)
-
-
 @attrs.frozen(kw_only=True)
 class Prospect:
     """What entering a market would mean now: the offer, and the gates it was held against."""
@@ -399,6 +382,22 @@ class Prospect:
     @property
     def open(self) -> bool:
         return all(gate.passes for gate in self.gates)
+
+
+def _slice_gate(state: State, carry: Carry) -> Gate:
+    """Whether a slice, less the dust that is unhedged already, takes the smallest order there is.
+
+    Otherwise the entry would begin and buy nothing: one lot, or the venue's minimum, is dearer.
+    """
+    left = smallest = None
+    px, market = ledger.price(carry, Leg.SPOT), carry.market
+    if px is not None and market is not None:
+        dust = max(ZERO, carry.spot_sz) * px
+        left = (state.policy.risk.slice_usd - dust).quantize(Decimal("0.01"))
+        lots = ceil_to(market.min_notional * Decimal("1.1") / px, market.lot)
+        # A little more than the mid of now: what takes may pay some ticks beyond the touch.
+        smallest = (lots * px * Decimal("1.01")).quantize(Decimal("0.01"))
+    return _at_least("slice_usd", carry.coin, left, smallest or ZERO)
 
 
 def prospect(state: State, carry: Carry) -> Prospect:
@@ -446,6 +445,7 @@ def entry_gates(state: State, carry: Carry, found: Offer) -> Iterator[Gate]:
     yield _at_most("volatility", coin, wild, strategy.volatility.max)
     smallest = max(strategy.min_exposure_usd, 2 * market.min_notional if market else ZERO)
     yield _at_least("size_usd", coin, found.notional, smallest)
+    yield _slice_gate(state, carry)
     net_bps = apr = None
     if found.expected is not None:
         net_bps = economics.bps(found.expected)

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import attrs
 
-from . import conditions, ledger, planning, resting, risk
+from . import conditions, delisted, ledger, planning, resting, risk, writes
 from .absorb import absorb
 from .actions import (
     Action,
@@ -54,7 +54,7 @@ def step(state: State, obs: Observations) -> tuple[State, tuple[Action, ...]]:
     for coin in _order(state):
         state, more = _market(before, state, coin)
         actions += more
-    state, more = planning.withdraw_strays(state)
+    state, more = writes.withdraw_strays(state)
     actions += more
     state, more = _watch(state)
     actions += more
@@ -98,11 +98,14 @@ def _market(before: State, state: State, coin: str) -> tuple[State, tuple[Action
     px = ledger.price(carry, Leg.PERP)
     if carry.market is None or px is None:
         return state, ()
+    state, given = delisted.handed_over(state, carry)
+    carry = state.carries[coin]
     look = view(before, state, carry, px)
     carry, said = planning.repaired(state, carry, look)
     state = set_carry(state, carry)
     if carry.repair is None:
         state = unsaid(state, f"naked_{coin}")
+    said = (*given, *said)
     found = risk.verdict(state, carry) if isinstance(carry.phase, Idle) else None
     carry = _waiting(state, carry, found)
     decision = decide(state, carry, look, found)
@@ -119,7 +122,7 @@ def _market(before: State, state: State, coin: str) -> tuple[State, tuple[Action
         carry = attrs.evolve(carry, phase=decision.phase)
     state = set_carry(state, carry)
     if found is not None and risk.blocked_only_by_leverage(found) and carry.leverage is not None:
-        state, more = planning.lever(state, state.carries[coin])
+        state, more = writes.lever(state, state.carries[coin])
         return state, said + more
     state, more = planning.plan(state, state.carries[coin], look, decision)
     return state, said + more

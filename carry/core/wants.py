@@ -6,8 +6,9 @@ Names: "mode", "markets", "positions", "balances", "orders", "fills", "receipts"
 position.
 """
 
+from .num import ZERO
 from .reconcile import reconciled
-from .state import Carry, Ended, Enter, Exit, Idle, Kind, Sent, State, Unknown
+from .state import Carry, Ended, Enter, Exit, Idle, Kind, Open, Sent, State, Unknown
 from .types import Leg
 
 RECONCILE_MS = 300_000  # at least this often all sources are read together, for the residual
@@ -29,7 +30,9 @@ def wants(state: State) -> tuple[str, ...]:
         for name in _of_market(state, carry):
             found[name] = True
     waits = any(isinstance(i.status, Ended | Unknown) for i in state.intents.values())
-    if waits and state.now_ms - account.fills_ms >= FILLS_MS:
+    unseen = any(_filled_unseen(state, carry) for carry in state.carries.values())
+    period = FILLS_MS if waits else HURRY_MS
+    if (waits or unseen) and state.now_ms - account.fills_ms >= period:
         found["fills"] = True
     if any(i.kind is Kind.MOVE and not isinstance(i.status, Sent) for i in state.intents.values()):
         found |= {"positions": True, "balances": True}
@@ -46,6 +49,25 @@ def _due(state: State) -> bool:
     known = account.baseline_usd is not None and reconciled(state)
     period = RECONCILE_MS if known else HURRY_MS
     return state.now_ms - min(account.receipts_ms, account.transfers_ms) >= period
+
+
+def _filled_unseen(state: State, carry: Carry) -> bool:
+    """Whether an order rests while the account holds something else than is booked: the stream may
+    have lost its fill, and nobody hedges what nobody told."""
+    account = state.account
+    for intent in state.of(carry.coin):
+        if not isinstance(intent.status, Open):
+            continue
+        if intent.leg is Leg.SPOT:
+            asked, balance = account.balances_ms, account.coins.get(carry.coin)
+            held = balance.total if balance is not None else ZERO
+        else:
+            asked, position = account.positions_ms, account.positions.get(carry.coin)
+            held = position.sz if position is not None else ZERO
+        newer = asked > carry.touched_ms.get(intent.leg.value, -1)
+        if newer and held != carry.owned(intent.leg) + carry.foreign(intent.leg):
+            return True
+    return False
 
 
 def _of_market(state: State, carry: Carry) -> tuple[str, ...]:

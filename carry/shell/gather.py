@@ -154,6 +154,7 @@ class Gatherer:
         self._spent: deque[tuple[int, int]] = deque()  # weights of reads, in the last minute
         self._room = 0
         self._lost: dict[str, bool] = {}  # channels of the stream that missed something
+        self._hasty = False  # reads of this tick end when something of ours happens
 
     @property
     def failing(self) -> tuple[str, ...]:
@@ -169,6 +170,7 @@ class Gatherer:
         # The first tick reads nothing: the fence of what was in flight goes out before all else,
         # and what is read from then on is newer than the start.
         if not wishes.restarted and not self._may_skip(wishes):
+            self._hasty = not self._lost and not state.any_unknown
             due = self._due(state)
             seen, reads, failed = self._read_all(due, state)
             gaps += failed
@@ -282,7 +284,11 @@ class Gatherer:
         reads: list[Read],
         gaps: list[str],
     ) -> None:
-        for name in due:
+        for n, name in enumerate(due):
+            # A fill of an order that rests is hedged before anything else is read; what was left
+            # out is still due. Not so when the stream lost something: then reading comes first.
+            if n and self._hasty and self._venue.stream.poll(0):
+                break
             if self._clock.mono_ms() - start_ms > READ_MS_MAX:
                 gaps.append(name)
                 continue

@@ -19,6 +19,7 @@ from .phases import Outcome, beside_its_twin, live
 
 SHRINK_RUNS_MAX: Final = 80
 TRANSCRIPT_TICKS: Final = 12
+STYLES: Final = ("taker", "maker")
 Preset = str | None
 
 
@@ -191,9 +192,14 @@ def regime(outcomes: Sequence[Outcome], name: str) -> dict[str, Any]:
     """Naked exposure in one regime: the worst, beside the slice and band of that seed.
 
     longest_ms: beyond the band, outages and what others did included; without_faults_ms: the
-    longest of the seeds that had no fault.
+    longest of the seeds that had no fault. The same again by style.
     """
     mine = [o for o in outcomes if o.regime == name]
+    styles = {style: [o for o in mine if o.style == style] for style in STYLES}
+    return {**_naked(mine), **{style: _naked(own) for style, own in styles.items()}}
+
+
+def _naked(mine: Sequence[Outcome]) -> dict[str, Any]:
     worst = max(mine, key=lambda o: o.worst_usd / (o.bound_usd or 1), default=None)
     cent = Decimal("0.01")
     return {

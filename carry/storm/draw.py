@@ -13,7 +13,9 @@ from carry.core.policy import Execution, MarketPolicy, Policy, Risk, Strategy
 
 from .market import REGIMES, Shape
 
-CONCERNS: Final = ("network", "stream", "venue", "market", "crash", "operator", "swarm", "folio")
+CONCERNS: Final = (
+    "network", "stream", "venue", "market", "crash", "operator", "swarm", "folio", "style",
+)  # fmt: skip
 PHASES: Final = (15, 50, 35)  # percent of the ticks: warm-up, faults, heal; the kill comes after
 FAULT_FREE_PERCENT: Final = 10
 INTERVALS_MS: Final = (1_000, 2_000, 5_000)
@@ -83,6 +85,8 @@ def draw(seed: int, ticks: int, faults: tuple[str, ...], preset: str | None = No
     coins = _more(stream(seed, "folio"), coins)
     mode = swarm.choice(("unified", "split"))
     policy = _policy(swarm, coins)
+    if preset is None:
+        policy = _styled(stream(seed, "style"), policy)
     quiet = preset == "none" or (preset is None and swarm.random() * 100 < FAULT_FREE_PERCENT)
     chosen = tuple(preset.split("+")) if preset not in (None, "none") else ()
     strikes = () if quiet else _plan(swarm, ticks, chosen or _subset(swarm, faults))
@@ -128,6 +132,26 @@ def _policy(rng: random.Random, coins: tuple[str, ...]) -> Policy:
         markets=tuple(MarketPolicy(base=coin) for coin in coins),
         source="storm",
     )
+
+
+def _styled(rng: random.Random, policy: Policy) -> Policy:
+    """Half of the seeds let the spot leg rest; the keys that go with it, and how a lost short is
+    answered, are drawn for all."""
+    execution = attrs.evolve(
+        policy.execution,
+        style=rng.choice(("taker", "maker")),
+        maker_timeout_ms=rng.choice((5_000, 15_000, 30_000)),
+        reprice_interval_ms=rng.choice((1_000, 3_000)),
+        max_replaces_per_min=rng.choice((2, 10, 60)),
+        post_only=rng.random() < 0.7,
+        tif=rng.choice(("ioc", "ioc", "gtc")),
+    )
+    risk = attrs.evolve(
+        policy.risk,
+        min_spread_ticks=rng.choice((2, 2, 8)),
+        short_lost=rng.choice(("rehedge", "sell")),
+    )
+    return attrs.evolve(policy, execution=execution, risk=risk)
 
 
 def _subset(rng: random.Random, faults: tuple[str, ...]) -> tuple[str, ...]:

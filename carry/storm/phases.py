@@ -50,6 +50,7 @@ class Outcome:
     effects: str
     faultless: bool
     regime: str
+    style: str
     markets: int
     alerts: dict[str, int]
     halted: bool
@@ -94,6 +95,7 @@ def live(
         effects=truth.effects.hexdigest(),
         faultless=not case.strikes,
         regime=case.shape.regime,
+        style=case.policy.execution.style,
         markets=len(case.policy.coins),
         alerts=dict(sorted(truth.alerts.items())),
         halted=truth.backup_used,

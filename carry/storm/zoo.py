@@ -12,7 +12,7 @@ from unittest import mock
 
 import attrs
 
-from carry.core import absorb, holdings, intents, phases, planning
+from carry.core import absorb, holdings, intents, phases, planning, writes
 from carry.core import observations as seen
 from carry.core import step as composition
 from carry.core.actions import Fence, Place, Query
@@ -128,7 +128,7 @@ def says_flat_unasked() -> Any:
 
 @animal("the machine's clock makes the nonces, whatever was used before", "F02+F04", 1)
 def nonces_by_the_clock() -> Any:
-    return mock.patch.object(planning, "next_nonce", lambda state: state.wall_ms)
+    return mock.patch.object(writes, "next_nonce", lambda state: state.wall_ms)
 
 
 @animal("an unknown order is resolved by its record, before its nonce is closed", "F21+F22", 0, 1)

@@ -276,6 +276,13 @@ CASES: tuple[Case, ...] = (
         "strategy.target_usd_notional",
         (("20", False), ("20.01", True), ("20.26", True)),
     ),
+    # A lot of 1 is dearer than the minimum: 25.001 x 1.01 = 25.25, with room for some ticks.
+    *limits(
+        "slice_usd",
+        "risk.slice_usd",
+        (("25.24", False), ("25.25", True), ("25.26", True)),
+        market={"lot": "1"},
+    ),
     # 336 h x 1 bp - 2 x (7 + 4.5) bps - 4 x 0.001 / 25.001 = 311.40 bps
     *limits(
         "expected_net_bps",

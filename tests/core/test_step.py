@@ -12,12 +12,24 @@ from typing import Any
 import attrs
 import pytest
 
-from carry.core import absorb, asked, commands, intents, ledger, phases, planning, reconcile, risk
+from carry.core import (
+    absorb,
+    asked,
+    commands,
+    intents,
+    ledger,
+    phases,
+    planning,
+    reconcile,
+    resting,
+    risk,
+    writes,
+)
 from carry.core import observations as seen
 from carry.core.actions import Alert, Cancel, CancelForeign, Place
 from carry.core.state import Carry, Idle, Leverage, Open, State
 from carry.core.step import calm, gates, naked, step
-from carry.core.types import Book, FundingPrint, Leg, Level
+from carry.core.types import Book, FundingPrint, Leg, Level, Side, Tif
 from tests.scenarios import language
 from tests.scenarios.runner import ACTIONS, STATE, Play
 
@@ -150,23 +162,23 @@ def stuck(state: State) -> State:
 def test_without_the_venues_clock_or_a_nonce_nothing_is_sent() -> None:
     for change in (stuck, lambda state: attrs.evolve(state, venue_ms=None)):
         state = change(held().state)
-        assert planning._next_action(state) is None
-        draft = planning.Draft(
-            leg=Leg.PERP, side=planning.Side.SELL, sz=D(1), px=D(25), tif=planning.Tif.IOC, why="x"
+        assert writes.next_action(state) is None
+        draft = writes.Draft(
+            leg=Leg.PERP, side=Side.SELL, sz=D(1), px=D(25), tif=Tif.IOC, why="x"
         )
-        assert planning.issue(state, carry(state), draft) == (state, ())
-        assert planning.lever(state, carry(state)) == (state, ())
+        assert writes.issue(state, carry(state), draft) == (state, ())
+        assert writes.lever(state, carry(state)) == (state, ())
 
 
 def test_a_nonce_is_above_the_last_and_by_the_nearer_clock() -> None:
     state = held().state
     venue_ms = state.venue_ms or 0
-    assert planning.next_nonce(attrs.evolve(state, nonce=0, wall_ms=venue_ms + 7)) == venue_ms + 7
+    assert writes.next_nonce(attrs.evolve(state, nonce=0, wall_ms=venue_ms + 7)) == venue_ms + 7
     for off in (30_001, -30_001):
-        assert planning.next_nonce(attrs.evolve(state, nonce=0, wall_ms=venue_ms + off)) == venue_ms
+        assert writes.next_nonce(attrs.evolve(state, nonce=0, wall_ms=venue_ms + off)) == venue_ms
     ahead = attrs.evolve(state, nonce=venue_ms + 59_999)
-    assert planning.next_nonce(ahead) == venue_ms + 60_000
-    assert planning.next_nonce(stuck(state)) is None
+    assert writes.next_nonce(ahead) == venue_ms + 60_000
+    assert writes.next_nonce(stuck(state)) is None
 
 
 def test_orders_that_cannot_be_withdrawn_now_are_kept_in_mind() -> None:
@@ -177,12 +189,12 @@ def test_orders_that_cannot_be_withdrawn_now_are_kept_in_mind() -> None:
         state = change(attrs.evolve(player.state, stopping=True))
         look = phases.view(state, state, carry(state), D(25))
         idle = phases.Decision(phase=carry(state).phase)
-        assert planning.withdraw(state, carry(state), look, idle) == (state, ())
+        assert resting.withdraw(state, carry(state), look, idle) == (state, ())
         order = seen.OpenOrder(
-            coin="HYPE", leg=Leg.SPOT, oid="1", cloid=None, side=planning.Side.BUY, px=D(1), sz=D(1)
+            coin="HYPE", leg=Leg.SPOT, oid="1", cloid=None, side=Side.BUY, px=D(1), sz=D(1)
         )
         state = attrs.evolve(state, account=attrs.evolve(state.account, strays=(order,)))
-        after, actions = planning.withdraw_strays(state)
+        after, actions = writes.withdraw_strays(state)
         assert actions == ()
         assert after.account.strays == (), "the next read of open orders tells them again"
 

@@ -103,3 +103,27 @@ def test_an_old_book_of_an_idle_market_is_read_again() -> None:
     old = attrs.evolve(state, now_ms=state.now_ms + 7_491)  # half of 15 s, received 10 ms before
     assert wants(old) == ("book:HYPE:spot", "book:HYPE:perp")
     assert carry(old).books
+
+
+def test_a_fill_that_only_the_balance_shows_is_looked_for() -> None:
+    """A resting order filled and the stream lost it: the account holds more than is booked."""
+    player = play(config={"execution.style": "maker"})
+    go(player, 0)
+    go(player, 1_000, "rest spot; mute fills")
+    go(player, 4_000, "happens spot 4; mute fills")
+    assert "fills" not in wants(player.state), "they were asked for a moment ago"
+    go(player, 6_000, "mute fills")
+    assert "fills" in wants(player.state)
+
+
+def test_a_close_that_only_the_position_shows_is_looked_for() -> None:
+    player = held(config={"execution.hedge_cooldown_ms": "0"})
+    go(player, 1_000, "flatten")
+    go(player, 2_000, "fills")
+    go(player, 3_000, "refuse perp post_only_window; mute fills")
+    go(player, 4_000, "rest perp; mute fills")
+    assert "fills" not in wants(player.state)
+    go(player, 6_000, "mute fills")
+    assert "fills" not in wants(player.state), "nothing shows that it filled"
+    tick = go(player, 7_000, "happens perp 4; mute fills")
+    assert "fills" in wants(tick.after)

@@ -500,16 +500,7 @@ class _Events:
 
     def on_adl(self, sz: str, at: str, px: str, coin: str | None = None) -> None:
         """The venue buys back part of the short; the stream and sweeps tell it."""
-        self._tell(
-            self.world.happen(
-                coin=self._coin(coin),
-                leg=Leg.PERP,
-                side=Side.BUY,
-                px=D(px),
-                sz=D(sz),
-                kind="Auto-Deleveraging",
-            )
-        )
+        self._close_short(self._coin(coin), sz, px, "Auto-Deleveraging")
 
     def on_hand(self, side: str, leg: str, sz: str, at: str, px: str) -> None:
         """Somebody trades on the account by hand."""
@@ -536,10 +527,26 @@ class _Events:
         coin, side = self._leg(leg)
         self.world.pairs[coin].book_depth[side] = D(sz)
 
-    def on_delist(self, coin: str | None = None) -> None:
+    def on_delist(self, coin: str | None = None, leg: str = "perp") -> None:
         pair = self.world.pairs[self._coin(coin)]
-        halted = attrs.evolve(pair.market.perp, tradable=False)
-        pair.market = attrs.evolve(pair.market, perp=halted)
+        halted = attrs.evolve(pair.market.instrument(Leg(leg)), tradable=False)
+        pair.market = attrs.evolve(pair.market, **{leg: halted})
+
+    def on_settle(self, at: str, px: str, coin: str | None = None) -> None:
+        """The venue closes the whole short of a market it delisted, at its own price."""
+        self._close_short(self._coin(coin), None, px, "Settlement")
+
+    def on_liquidate(self, sz: str, at: str, px: str, coin: str | None = None) -> None:
+        self._close_short(self._coin(coin), sz, px, "Liquidated Cross Short")
+
+    def _close_short(self, coin: str, sz: str | None, px: str, kind: str) -> None:
+        held = -self.world.pairs[coin].short
+        size = held if sz is None else D(sz)
+        self._tell(
+            self.world.happen(
+                coin=coin, leg=Leg.PERP, side=Side.BUY, px=D(px), sz=size, kind=kind
+            )
+        )
 
     def on_broken(self, coin: str | None = None) -> None:
         self.world.pairs[self._coin(coin)].paused = "szDecimals is missing"

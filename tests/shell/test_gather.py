@@ -40,6 +40,11 @@ class Clock:
 class Stream:
     def __init__(self) -> None:
         self.gaps: tuple[str, ...] = ()
+        self.own = False  # something of ours happens with the next read
+
+    def poll(self, timeout_s: float) -> bool:
+        own, self.own = self.own, False
+        return own
 
     def drain(self) -> tuple[tuple[Any, ...], tuple[str, ...]]:
         gaps, self.gaps = self.gaps, ()
@@ -236,3 +241,23 @@ def test_only_the_newest_quote_of_an_instrument_is_kept() -> None:
 
     events = [quote(Leg.SPOT, 1), quote(Leg.PERP, 2), quote(Leg.SPOT, 3), quote(Leg.SPOT, 4, True)]
     assert newest_quotes(events) == (events[1], events[2], events[3])
+
+
+def test_what_happens_to_our_orders_ends_the_reading(
+    gatherer: Gatherer, venue: Venue, clock: Clock, state: State
+) -> None:
+    """A fill of an order that rests is hedged before the rest is read; what was left out is due."""
+    venue.stream.own = True
+    gatherer.gather(state, (), Wishes())
+    assert venue.names() == ["markets"]
+    clock.now_ms += gather.URGENT_MS
+    gatherer.gather(state, (), Wishes(cause="urgent"))
+    assert venue.names()[:3] == ["mode", "positions", "balances"]
+
+
+def test_a_stream_that_lost_something_is_swept_whatever_happens(
+    gatherer: Gatherer, venue: Venue, state: State
+) -> None:
+    venue.stream.own, venue.stream.gaps = True, ("fills",)
+    gatherer.gather(state, (), Wishes())
+    assert {"positions", "balances", "fills"} <= set(venue.names())

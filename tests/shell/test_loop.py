@@ -45,6 +45,9 @@ class Clock:
 
 
 class Stream:
+    def poll(self, timeout_s: float) -> bool:
+        return False
+
     def drain(self) -> tuple[tuple[Any, ...], tuple[str, ...]]:
         return (), ()
 
