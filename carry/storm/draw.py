@@ -18,7 +18,7 @@ CONCERNS: Final = (
 )  # fmt: skip
 PHASES: Final = (15, 50, 35)  # percent of the ticks: warm-up, faults, heal; the kill comes after
 FAULT_FREE_PERCENT: Final = 10
-INTERVALS_MS: Final = (1_000, 2_000, 5_000)
+INTERVALS_MS: Final = (1_000, 1_000, 1_000, 2_000, 5_000)  # most run with the default
 PORTFOLIOS: Final = (("BTC", "ETH", "HYPE"), ("BTC", "ETH", "HYPE", "SOL"))
 
 
