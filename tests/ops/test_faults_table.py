@@ -8,8 +8,9 @@ import pytest
 
 from carry.core.num import use_exact_context
 from carry.ops.catalogue import family_of
-from carry.storm.campaign import run_one
+from carry.storm.campaign import case_of
 from carry.storm.faults import catalogue
+from carry.storm.phases import live
 
 TICKS = 300
 # fault -> (what is always told, what may be told, by the market and the moment)
@@ -81,7 +82,7 @@ def test_the_table_names_each_fault() -> None:
 @pytest.mark.parametrize("fault", TABLE)
 def test_what_is_heard_of_it(fault: str) -> None:
     use_exact_context()
-    outcome = run_one((0, TICKS, fault, False))
+    outcome, _ = live(case_of(0, TICKS, fault))
     told = {family_of(name) for name in outcome.alerts}
     must, may = (set(words.split()) for words in TABLE[fault])
     assert told <= must | may
