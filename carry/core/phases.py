@@ -175,25 +175,24 @@ def _loses(state: State, carry: Carry, look: View) -> bool:
     """The forecast is below the exit threshold or funding was negative for hours, and staying for
     the horizon is expected to cost more than leaving now. Never on the sign alone.
     """
-    spot = risk.fresh_book(state, carry, Leg.SPOT)
-    perp = risk.fresh_book(state, carry, Leg.PERP)
-    if carry.forecast is None or state.account.fees is None or spot is None or perp is None:
+    if carry.forecast is None:
         return False
     strategy, hours = state.policy.strategy, state.capabilities.interval_h
     low = economics.apr(carry.forecast.rate, hours) < strategy.exit_threshold_apr
     negative = carry.forecast.negative_h >= strategy.funding_negative_hours
     if not (low or negative):
         return False
-    fees = economics.fees_in_force(state.policy.fees, state.account.fees)
-    resting = economics.resting_share(state.policy.execution)
-    costs = economics.cost(fees, spot, perp, look.spot, resting)
+    costs = risk.round_trip(state, carry, look.spot)
     return costs is not None and economics.staying_loses(
         carry.forecast.rate, strategy.horizon_h, hours, costs
     )
 
 
-def hedge_ok(state: State, carry: Carry, look: View, phase: HedgeOk) -> Decision:
-    """Hold; leave when told to, when nothing is left, or when staying is expected to lose."""
+def hedge_ok(
+    state: State, carry: Carry, look: View, phase: HedgeOk, better: str | None
+) -> Decision:
+    """Hold; leave when told to, when nothing is left, when staying is expected to lose, or for a
+    `better` market. Which reason it was is said of the last look; the clock is of any."""
     strategy = state.policy.strategy
     now = state.now_ms
     assert carry.market is not None
@@ -207,7 +206,8 @@ def hedge_ok(state: State, carry: Carry, look: View, phase: HedgeOk) -> Decision
         return Decision(phase=phase)
     if carry.coin not in state.policy.coins:
         return _out(state, carry, look, "market removed", forced=False)
-    if now - phase.since_ms < strategy.min_hold_h * 3_600_000 or not _loses(state, carry, look):
+    why = "staying loses" if _loses(state, carry, look) else better
+    if now - phase.since_ms < strategy.min_hold_h * 3_600_000 or why is None:
         return Decision(phase=attrs.evolve(phase, leaving_ms=None))
     since = phase.leaving_ms if phase.leaving_ms is not None else now
     phase = attrs.evolve(phase, leaving_ms=since)
@@ -216,7 +216,7 @@ def hedge_ok(state: State, carry: Carry, look: View, phase: HedgeOk) -> Decision
     wait = left is not None and left < strategy.funding_guard_ms and received
     if now - since < strategy.exit_confirm_ms or wait or look.busy:
         return Decision(phase=phase)
-    return _out(state, carry, look, "staying loses", forced=False)
+    return _out(state, carry, look, why, forced=False)
 
 
 def leave(state: State, carry: Carry, look: View, phase: Exit) -> Decision:
@@ -245,15 +245,21 @@ def _leaving(state: State, carry: Carry, look: View, phase: Exit) -> Decision:
     return Decision(phase=phase, spot_target=ZERO)
 
 
-def decide(state: State, carry: Carry, look: View, found: Prospect | None) -> Decision:
-    """The next phase and spot target of a market."""
+def decide(
+    state: State,
+    carry: Carry,
+    look: View,
+    found: Prospect | None,
+    better: str | None = None,
+) -> Decision:
+    """The next phase and spot target of a market. better: why to leave it for another, if so."""
     match carry.phase:
         case Idle() as phase:
             return idle(state, carry, look, phase, found)
         case Enter() as phase:
             return enter(state, carry, look, phase)
         case HedgeOk() as phase:
-            return hedge_ok(state, carry, look, phase)
+            return hedge_ok(state, carry, look, phase, better)
         case Exit() as phase:
             return leave(state, carry, look, phase)
         case _:

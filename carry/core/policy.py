@@ -152,6 +152,15 @@ class Strategy:
         lo=ZERO,
         hi=D("200"),
     )
+    switch_edge_bps: Decimal = knob(
+        D("20"),
+        "bps",
+        "by how much an idle market must beat a held one over the horizon, after the entry and the "
+        "dearer exit of both, before the held one is left for it",
+        lo=ZERO,
+        hi=D("1000"),
+        since=2,
+    )
     volatility: Volatility = attrs.field(factory=Volatility)
 
 

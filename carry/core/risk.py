@@ -12,11 +12,13 @@ from . import economics, ledger, margin
 from .num import BPS, ONE, ZERO, ceil_to, floor_to, show
 from .policy import Policy
 from .reconcile import reconciled
-from .state import Carry, Condition, Enter, Gate, Idle, State
+from .state import Carry, Condition, Enter, Exit, Gate, HedgeOk, Idle, State
 from .types import Book, Leg, Market, Side
 
 PRINTS_MIN = 24  # settled hours below which a forecast is not believed
 MINUTE_MS = 60_000
+SWITCH = "switch to "  # how an exit for a better market is named, before its coin
+CRUMBS = Decimal("0.5")  # share of its size below which a market does not enter for want of money
 AGENT_MS_MIN = 48 * 3_600_000  # no entry with less left of the agent's validity
 VOLATILITY_MS_MAX = 3_600_000  # closes read longer ago than this say nothing of how wild it is now
 
@@ -139,9 +141,11 @@ def pledged_usd(state: State, carry: Carry) -> Decimal:
     return total
 
 
-def entry_size(state: State, carry: Carry, market: Market, ask_px: Decimal) -> Decimal:
+def entry_size(
+    state: State, carry: Carry, market: Market, ask_px: Decimal, freed_usd: Decimal = ZERO
+) -> Decimal:
     """Base units of spot a new carry would hold: the target, cut to caps and to what both legs'
-    margin allows, on the coarser lot.
+    margin allows, on the coarser lot. freed_usd: as if a carry of so much a leg were closed.
     """
     policy = state.policy
     held = margin.wallets(state)
@@ -151,13 +155,14 @@ def entry_size(state: State, carry: Carry, market: Market, ask_px: Decimal) -> D
     usd = min(
         policy.strategy.target_usd_notional,
         policy.risk.per_symbol_notional_cap,
-        policy.risk.portfolio_notional_cap - portfolio_usd(state),
+        policy.risk.portfolio_notional_cap - portfolio_usd(state) + freed_usd,
         held.affordable(
             policy.execution.perp_leverage,
             policy.risk.collateral_buffer,
             economics.fees_in_force(policy.fees, fees).spot_taker,
         )
-        - pledged_usd(state, carry),
+        - pledged_usd(state, carry)
+        + freed_usd * (ONE - policy.risk.collateral_buffer),
     )
     return max(ZERO, floor_to(usd / ask_px, market.lot))
 
@@ -352,24 +357,58 @@ class Offer:
     expected: Decimal | None = None
 
 
-def offer(state: State, carry: Carry) -> Offer:
-    """The size that caps and wallets leave, and what it would earn by the books of now."""
-    policy, market = state.policy, carry.market
+def round_trip(state: State, carry: Carry, sz: Decimal) -> economics.Cost | None:
+    """What entering and leaving `sz` base units costs by the books of now; None when not known."""
     spot = fresh_book(state, carry, Leg.SPOT)
     perp = fresh_book(state, carry, Leg.PERP)
-    if market is None or spot is None or perp is None:
+    if spot is None or perp is None or state.account.fees is None:
+        return None
+    fees = economics.fees_in_force(state.policy.fees, state.account.fees)
+    return economics.cost(fees, spot, perp, sz, economics.resting_share(state.policy.execution))
+
+
+def offer(state: State, carry: Carry, freed_usd: Decimal = ZERO) -> Offer:
+    """The size that caps and wallets leave, and what it would earn by the books of now.
+
+    freed_usd: as if a carry of so much a leg were closed.
+    """
+    policy, market = state.policy, carry.market
+    spot = fresh_book(state, carry, Leg.SPOT)
+    if market is None or spot is None or fresh_book(state, carry, Leg.PERP) is None:
         return Offer()
-    sz = entry_size(state, carry, market, spot.ask_px)
+    sz = entry_size(state, carry, market, spot.ask_px, freed_usd)
     notional = (sz * spot.bid_px).quantize(Decimal("0.01"))
-    if not sz or carry.forecast is None or state.account.fees is None:
-        return Offer(sz=sz, notional=notional)
-    fees = economics.fees_in_force(policy.fees, state.account.fees)
-    costs = economics.cost(fees, spot, perp, sz, economics.resting_share(policy.execution))
-    if costs is None:
+    costs = round_trip(state, carry, sz) if sz and carry.forecast is not None else None
+    if carry.forecast is None or costs is None:
         return Offer(sz=sz, notional=notional)
     hours, horizon = state.capabilities.interval_h, policy.strategy.horizon_h
     expected = economics.expected_net(carry.forecast.rate, horizon, hours, costs)
     return Offer(sz=sz, notional=notional, expected=expected)
+
+
+def pays_more(one: Carry, other: Carry) -> bool:
+    """Whether one market's funding is expected to be higher than another's, costs aside."""
+    return (
+        one.forecast is not None
+        and other.forecast is not None
+        and one.forecast.rate > other.forecast.rate
+    )
+
+
+def money_free(state: State, carry: Carry, found: Offer) -> Gate:
+    """No entry with the crumbs that a lesser carry leaves free: that one is left for it or not, and
+    it enters once, with all of the money.
+    """
+    value, passes = "yes", True
+    for other in state.carries.values():
+        leaves = isinstance(other.phase, Exit) and other.phase.why == SWITCH + carry.coin
+        if leaves:
+            value, passes = f"{other.coin} is being left for it", False
+        elif isinstance(other.phase, Enter | HedgeOk) and pays_more(carry, other):
+            whole = offer(state, carry, exposure_usd(state, other)).notional or ZERO
+            if whole and (found.notional or ZERO) < CRUMBS * whole:
+                value, passes = f"${found.notional} of ${whole}, {other.coin} binds the rest", False
+    return _holds("money_free", carry.coin, passes, value, "at least half of its size")
 
 
 @attrs.frozen(kw_only=True)
@@ -446,6 +485,7 @@ def entry_gates(state: State, carry: Carry, found: Offer) -> Iterator[Gate]:
     smallest = max(strategy.min_exposure_usd, 2 * market.min_notional if market else ZERO)
     yield _at_least("size_usd", coin, found.notional, smallest)
     yield _slice_gate(state, carry)
+    yield money_free(state, carry, found)
     net_bps = apr = None
     if found.expected is not None:
         net_bps = economics.bps(found.expected)

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import attrs
 
-from . import conditions, delisted, ledger, planning, resting, risk, writes
+from . import conditions, delisted, ledger, planning, portfolio, resting, risk, writes
 from .absorb import absorb
 from .actions import (
     Action,
@@ -22,6 +22,7 @@ from .intents import latch, pursue, set_carry, unsaid
 from .num import show
 from .observations import Observations
 from .phases import View, decide, view
+from .portfolio import Switch
 from .risk import Prospect
 from .state import MAY_FOLLOW, Blocked, Carry, Enter, Exit, Gate, HedgeOk, Idle, State
 from .turns import in_turn
@@ -51,8 +52,9 @@ def step(state: State, obs: Observations) -> tuple[State, tuple[Action, ...]]:
     actions += more
     state, more = _drawdown(state)
     actions += more
+    better = portfolio.switch(state)
     for coin in _order(state):
-        state, more = _market(before, state, coin)
+        state, more = _market(before, state, coin, better)
         actions += more
     state, more = writes.withdraw_strays(state)
     actions += more
@@ -93,7 +95,9 @@ def _order(state: State) -> tuple[str, ...]:
     return tuple(sorted(state.carries, key=rank))
 
 
-def _market(before: State, state: State, coin: str) -> tuple[State, tuple[Action, ...]]:
+def _market(
+    before: State, state: State, coin: str, better: Switch | None
+) -> tuple[State, tuple[Action, ...]]:
     carry = state.carries[coin]
     px = ledger.price(carry, Leg.PERP)
     if carry.market is None or px is None:
@@ -108,7 +112,8 @@ def _market(before: State, state: State, coin: str) -> tuple[State, tuple[Action
     said = (*given, *said)
     found = risk.verdict(state, carry) if isinstance(carry.phase, Idle) else None
     carry = _waiting(state, carry, found)
-    decision = decide(state, carry, look, found)
+    why = f"{risk.SWITCH}{better.idle}" if better and better.held == coin else None
+    decision = decide(state, carry, look, found, why)
     carry = resting.timed(before, state, carry, look, decision)
     old, new = type(carry.phase), type(decision.phase)
     assert new in MAY_FOLLOW[old], f"{coin}: {old.__name__} may not become {new.__name__}"

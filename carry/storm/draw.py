@@ -82,11 +82,13 @@ def draw(seed: int, ticks: int, faults: tuple[str, ...], preset: str | None = No
     interval_ms = swarm.choice(INTERVALS_MS)
     shape = Shape.draw(market, market.choice(REGIMES), ticks * interval_ms // 60_000)
     coins: tuple[str, ...] = ("HYPE",) if swarm.random() < 0.7 else ("BTC", "HYPE")
-    coins = _more(stream(seed, "folio"), coins)
+    folio = stream(seed, "folio")
+    coins = _more(folio, coins)
     mode = swarm.choice(("unified", "split"))
     policy = _policy(swarm, coins)
     if preset is None:
         policy = _styled(stream(seed, "style"), policy)
+    policy = _bound(folio, policy)
     quiet = preset == "none" or (preset is None and swarm.random() * 100 < FAULT_FREE_PERCENT)
     chosen = tuple(preset.split("+")) if preset not in (None, "none") else ()
     strikes = () if quiet else _plan(swarm, ticks, chosen or _subset(swarm, faults))
@@ -152,6 +154,22 @@ def _styled(rng: random.Random, policy: Policy) -> Policy:
         short_lost=rng.choice(("rehedge", "sell")),
     )
     return attrs.evolve(policy, execution=execution, risk=risk)
+
+
+def _bound(rng: random.Random, policy: Policy) -> Policy:
+    """Where there are more than two markets: too little money for all, so that they compete."""
+    if len(policy.markets) <= 2:
+        return policy
+    cap = policy.strategy.target_usd_notional * rng.choice((12, 22, 40)) / 10
+    edge = Decimal(rng.choice((0, 0, 20)))
+    leaf = min(cap, policy.risk.per_symbol_notional_cap)
+    return attrs.evolve(
+        policy,
+        strategy=attrs.evolve(policy.strategy, switch_edge_bps=edge),
+        risk=attrs.evolve(
+            policy.risk, portfolio_notional_cap=cap, per_symbol_notional_cap=leaf
+        ),
+    )
 
 
 def _subset(rng: random.Random, faults: tuple[str, ...]) -> tuple[str, ...]:
