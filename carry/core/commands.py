@@ -7,6 +7,7 @@ from .actions import Action, Alert, Note
 from .holdings import add_outside, shift
 from .intents import latch, set_carry, unsaid
 from .num import ZERO, show
+from .reconcile import RESIDUAL
 from .state import Enter, HedgeOk, Idle, State
 from .types import Leg
 
@@ -53,13 +54,15 @@ def _written_off(state: State, said: Said) -> tuple[State, Said]:
     """
     usd = state.account.residual_usd or ZERO
     state = add_outside(state, ZERO, usd)
-    state = attrs.evolve(state, account=attrs.evolve(state.account, residual_usd=ZERO))
+    account = attrs.evolve(state.account, residual_usd=ZERO, beyond_ms=None)
+    left = {name: each for name, each in state.latches.items() if name != RESIDUAL}
+    state = attrs.evolve(state, account=account, latches=left)
     note = Note(event="residual_written_off", coin=None, fields={"usd": show(usd)})
-    return unsaid(state, "fault_residual_usd"), (*said, note)
+    return unsaid(unsaid(state, "fault_residual_usd"), RESIDUAL), (*said, note)
 
 
 def _resume(state: State, command: asked.Resume, said: Said) -> tuple[State, Said]:
-    if command.latch == "residual" and state.account.residual_usd:
+    if command.latch == RESIDUAL and state.account.residual_usd:
         return _written_off(state, said)
     if command.latch not in state.latches:
         names = ", ".join(state.latches) or "none"
@@ -67,6 +70,9 @@ def _resume(state: State, command: asked.Resume, said: Said) -> tuple[State, Sai
         return state, (*said, Alert(level="warn", name="resume", coin=None, text=text))
     left = {name: each for name, each in state.latches.items() if name != command.latch}
     state = unsaid(attrs.evolve(state, latches=left), command.latch)
+    carry = state.carries.get(command.latch.removeprefix("external_"))
+    if carry is not None and carry.unaligned:  # what is naked now is the repair's
+        state = set_carry(state, attrs.evolve(carry, unaligned=False))
     if command.latch == "drawdown":
         state = attrs.evolve(state, high_water_usd=ledger.total(state).net_usd)
     if command.latch == "other_writer":

@@ -145,6 +145,11 @@ def fold(
     return forecast
 
 
+def pays_more(one: Forecast | None, other: Forecast | None) -> bool:
+    """Whether one market's funding is expected to be higher than another's, costs aside."""
+    return one is not None and other is not None and one.rate > other.rate
+
+
 def income(rate: Decimal, horizon_h: int, interval_h: int) -> Decimal:
     """Funding expected over the horizon, as a fraction of notional."""
     return rate * horizon_h / interval_h

@@ -272,7 +272,21 @@ def compare(state: State, coin: str, leg: Leg, held: Decimal, issued_ms: int) ->
     touched = carry.touched_ms.get(leg.value)
     if touched is not None and issued_ms - touched < LAG_MS:
         return state, ()  # two replies of one lagging node agree with each other, too
+    if not state.policy.alignment.enabled:
+        return state, (_named_only(carry, leg, diff),)
     return _appeared(state, carry, leg, diff)
+
+
+def _named_only(carry: Carry, leg: Leg, diff: Decimal) -> Alert:
+    """A confirmed difference where the policy says that the journal alone is believed."""
+    return Alert(
+        level="page",
+        name=f"unaligned_{carry.coin}_{leg.value}",
+        coin=carry.coin,
+        text=f"The venue shows {show(diff)} {carry.coin} {leg.value} more than the journal "
+        f"explains. alignment.enabled is false, so that is not believed: entries of {carry.coin} "
+        "wait, and its end cannot be called flat, until both agree or alignment is enabled.",
+    )
 
 
 def _appeared(state: State, carry: Carry, leg: Leg, diff: Decimal) -> tuple[State, Said]:
@@ -290,6 +304,8 @@ def _appeared(state: State, carry: Carry, leg: Leg, diff: Decimal) -> tuple[Stat
     what = f"{carry.coin} {leg.value} changed by {show(diff)} and no fill or transfer explains it"
     if owned:
         state, carry = _lost(state, carry, leg, "", what)
+        left = state.policy.alignment.mode == "log"
+        state = set_carry(state, attrs.evolve(carry, unaligned=left))
     note = Note(
         event="external",
         coin=carry.coin,

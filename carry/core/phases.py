@@ -143,6 +143,8 @@ def enter(state: State, carry: Carry, look: View, phase: Enter) -> Decision:
     execution = state.policy.execution
     if risk.flattening(state):
         return _out(state, carry, look, "flatten", forced=True)
+    if carry.unaligned:
+        return Decision(phase=HedgeOk(since_ms=state.now_ms))
     if carry.repair is not None and carry.repair.unwinding:
         return _out(state, carry, look, "hedge failed", forced=True)
     phase = attrs.evolve(phase, stalled_ms=_stalled(state, look, phase.stalled_ms))
@@ -198,6 +200,8 @@ def hedge_ok(
     assert carry.market is not None
     if risk.flattening(state):
         return _out(state, carry, look, "flatten", forced=True)
+    if carry.unaligned:
+        return Decision(phase=attrs.evolve(phase, leaving_ms=None))  # left to an operator
     if look.dust:
         return _out(state, carry, look, "nothing left", forced=True)
     if carry.condition is Condition.DELISTED:

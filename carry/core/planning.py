@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import attrs
 
-from . import conditions, ledger, resting, risk
+from . import alignment, conditions, ledger, resting, risk
 from .actions import Action, Alert, Note
 from .intents import UNDECIDED_MS, set_carry
 from .num import BPS, ONE, ZERO, ceil_to, floor_to, show
@@ -246,6 +246,9 @@ def _beside(state: State, carry: Carry, look: View, target: Decimal | None) -> D
 def repaired(state: State, carry: Carry, look: View) -> tuple[Carry, Said]:
     """Run, or end, the clock of a hedge that is out of its band."""
     old = carry.repair
+    if alignment.left_alone(state, carry):
+        alone: Said = () if look.hedged else (alignment.naked(carry, look),)
+        return attrs.evolve(carry, repair=None), alone
     if look.hedged:
         if old is None:
             return carry, ()
@@ -303,6 +306,8 @@ def _looked(state: State) -> bool:
 def plan(state: State, carry: Carry, look: View, decision: Decision) -> tuple[State, Said]:
     """Cancels and orders of one market for this tick. The carry already has its new phase."""
     state, said = resting.withdraw(state, carry, look, decision)
+    if alignment.left_alone(state, carry):
+        return state, said
     if risk.mode(state) is Mode.HALT or not _looked(state):
         return state, said
     draft = _hedge(state, carry, look)

@@ -5,48 +5,15 @@ loader, config.yaml.example and docs/CONFIGURATION.md are all made from the `Kno
 Rates are fractions (0.0007 = 7 bps), durations `_ms` or `_h`, money USD.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any
 
 import attrs
 
+from .knobs import INTERVAL_MS, Knob, knob, knobs
 from .num import ONE, ZERO
 
 D = Decimal
-
-
-@attrs.frozen(kw_only=True)
-class Knob:
-    """What a person must know of one key.
-
-    kind: "rate" | "usd" | "ratio" | "ms" | "h" | "count" | "bps" | "choice" | "bool" | "interval".
-    lo, hi: inclusive bounds, None where there is none. optional: may be left out, then it is
-    derived as `why` says. settable: may be changed at run time ("any", "down", "no").
-    """
-
-    kind: str
-    why: str
-    lo: Decimal | int | None = None
-    hi: Decimal | int | None = None
-    choices: tuple[str, ...] = ()
-    optional: bool = False
-    settable: str = "no"
-
-
-def knob(default: Any, kind: str, why: str, *, since: int = 1, **more: Any) -> Any:
-    """A field with its `Knob`. since: the schema that added it; older journals get its default."""
-    knob = Knob(kind=kind, why=why, **more)
-    return attrs.field(default=default, metadata={"knob": knob, "since": since})
-
-
-INTERVAL_MS = {
-    "1m": 60_000,
-    "5m": 300_000,
-    "15m": 900_000,
-    "1h": 3_600_000,
-    "4h": 14_400_000,
-}
 
 
 @attrs.frozen(kw_only=True)
@@ -155,8 +122,8 @@ class Strategy:
     switch_edge_bps: Decimal = knob(
         D("20"),
         "bps",
-        "by how much an idle market must beat a held one over the horizon, after the entry and the "
-        "dearer exit of both, before the held one is left for it",
+        "by how much an idle market must beat a held one over the horizon, after the entry and "
+        "the dearer exit of both, before the held one is left for it",
         lo=ZERO,
         hi=D("1000"),
         since=2,
@@ -409,6 +376,14 @@ class Risk:
         hi=1_000_000,
         since=2,
     )
+    residual_age_ms_max: int = knob(
+        3_600_000,
+        "ms",
+        "entries stop when equity was not explained for this long; tried every five minutes",
+        lo=600_000,
+        hi=86_400_000,
+        since=2,
+    )
     residual_usd_max: Decimal = knob(
         D("1"),
         "usd",
@@ -440,6 +415,17 @@ class FeePolicy:
 class Alignment:
     """What to do when the venue holds something else than the journal explains."""
 
+    enabled: bool = knob(
+        True, "bool", "believe what a second reply confirms; false: name it, hold entries", since=2
+    )
+    mode: str = knob(
+        "force",
+        "choice",
+        "when the carry lost something: log locks entries and trades nothing until acknowledged "
+        "(a leg may stay naked; flatten works); force locks entries and repairs the hedge",
+        choices=("log", "force"),
+        since=2,
+    )
     min_diff_quanta: int = knob(
         1, "count", "smallest difference, in lots, that counts", lo=1, hi=1000
     )
@@ -491,9 +477,18 @@ class Policy:
 
 SECTIONS = ("strategy", "execution", "risk", "fees", "alignment")
 
-
-def knobs(section: type) -> Iterator[tuple[str, Knob, Any]]:
-    """Each key of a section class with its `Knob` and default; nested sections are not yielded."""
-    for field in attrs.fields(section):
-        if "knob" in field.metadata:
-            yield field.name, field.metadata["knob"], field.default
+__all__ = [
+    "INTERVAL_MS",
+    "SECTIONS",
+    "Alignment",
+    "Execution",
+    "FeePolicy",
+    "Knob",
+    "MarketPolicy",
+    "Policy",
+    "Risk",
+    "Strategy",
+    "Volatility",
+    "knob",
+    "knobs",
+]

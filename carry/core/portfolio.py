@@ -35,7 +35,8 @@ def switch(state: State) -> Switch | None:
         each
         for one in held
         for other in idle
-        if risk.pays_more(other, one) and (each := _gain(state, one, other)) is not None
+        if economics.pays_more(other.forecast, one.forecast)
+        and (each := _gain(state, one, other)) is not None
     ]
     # Ties go by name, so that the same portfolio is the same choice everywhere.
     return min(found, key=lambda each: (-each.gain, each.held, each.idle), default=None)
@@ -51,11 +52,9 @@ def _gain(state: State, held: Carry, idle: Carry) -> Switch | None:
     assert held.forecast is not None
     assert idle.forecast is not None
     bound = risk.exposure_usd(state, held)
-    if risk.money_free(state, idle, risk.offer(state, idle)).passes:
+    if not bound or risk.money_free(state, idle, risk.offer(state, idle)).passes:
         return None  # it needs nobody's money
     offer = risk.offer(state, idle, freed_usd=bound)
-    if not offer.notional or not bound:
-        return None
     failing = [g.name for g in risk.entry_gates(state, idle, offer) if not g.passes]
     if failing not in ([], ["leverage"]):
         return None
@@ -64,7 +63,7 @@ def _gain(state: State, held: Carry, idle: Carry) -> Switch | None:
     if left is None or costs is None:
         return None
     horizon, hours = state.policy.strategy.horizon_h, state.capabilities.interval_h
-    share = min(ONE, offer.notional / bound)
+    share = min(ONE, (offer.notional or ZERO) / bound)
     gain = (
         share * (economics.income(idle.forecast.rate, horizon, hours) - costs.entry)
         - economics.income(held.forecast.rate, horizon, hours)

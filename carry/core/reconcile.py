@@ -8,12 +8,16 @@ from decimal import Decimal
 import attrs
 
 from . import ledger
-from .actions import Action, Note
-from .num import ZERO
+from .actions import Action, Alert, Note
+from .intents import latch
+from .num import ZERO, show
 from .state import Carry, Idle, Ledger, State
 from .types import Leg
 
 FLOOR_AT_MS = 600_000  # fills may reach a complete read this much late
+MOMENT_MS = 15_000  # what explains equity was asked for within this, or it is of two moments
+LATCH_MS = 600_000  # a residual past its bound for this long is not late data: it latches
+RESIDUAL = "residual"  # the name of that latch
 SLOW_FLOOR_AT_MS = 7_200_000  # payments and transfers likewise
 
 Said = tuple[Action, ...]
@@ -99,6 +103,8 @@ def reconcile(state: State) -> tuple[State, Said]:
     still = (
         not state.intents
         and swept_ms >= asked_last
+        and max(account.fills_ms, account.receipts_ms, account.transfers_ms) - asked_first
+        <= MOMENT_MS
         and asked_first > touched
         and account.positions_at_ms > account.moved_at_ms
         and not any(c.doubts for c in state.carries.values())
@@ -119,11 +125,48 @@ def reconcile(state: State) -> tuple[State, Said]:
         outside = attrs.evolve(account.outside, ref_cost_usd=_foreign_value(state))
         account = attrs.evolve(account, outside=outside)
         state = attrs.evolve(state, account=account)
-        account = attrs.evolve(account, baseline_usd=value - ledger.total(state).net_usd)
+        base = value - ledger.total(state).net_usd
+        account = attrs.evolve(account, baseline_usd=base, residual_ms=state.now_ms)
         return attrs.evolve(state, account=account), said
-    residual = value - account.baseline_usd - ledger.explained(state)
-    account = attrs.evolve(account, residual_usd=residual)
-    return attrs.evolve(state, account=account), said
+    state, more = _measured(state, value - account.baseline_usd - ledger.explained(state))
+    return state, said + more
+
+
+def _measured(state: State, residual: Decimal) -> tuple[State, Said]:
+    """Take a new residual in. The first one, before anything was explained, tells that the baseline
+    was wrong, which came of one look. Past the bound for long enough, a residual latches."""
+    account = state.account
+    assert account.baseline_usd is not None
+    first = account.residual_usd is None and not account.transfers_usd
+    if residual and first and all(c.ledger == Ledger() for c in state.carries.values()):
+        fields = {"was_usd": show(account.baseline_usd), "by_usd": show(residual)}
+        account = attrs.evolve(
+            account,
+            baseline_usd=account.baseline_usd + residual,
+            residual_usd=ZERO,
+            residual_ms=state.now_ms,
+        )
+        note = Note(event="baseline_corrected", coin=None, fields=fields)
+        return attrs.evolve(state, account=account), (note,)
+    beyond = abs(residual) > state.policy.risk.residual_usd_max
+    since = account.beyond_ms if account.beyond_ms is not None else state.now_ms
+    account = attrs.evolve(
+        account,
+        residual_usd=residual,
+        residual_ms=state.now_ms,
+        beyond_ms=since if beyond else None,
+    )
+    state = attrs.evolve(state, account=account)
+    if not beyond or state.now_ms - since < LATCH_MS or RESIDUAL in state.latches:
+        return state, ()
+    text = (
+        f"${show(residual.quantize(Decimal('0.01')))} of equity is explained by nothing for "
+        f"{(state.now_ms - since) // 60_000} minutes, more than residual_usd_max "
+        f"{show(state.policy.risk.residual_usd_max)}: entries stop. Look for a deposit, a "
+        f"withdrawal or a trade by hand; `carry resume --ack {RESIDUAL}` takes it as external."
+    )
+    state = latch(state, RESIDUAL, "reduce", text)
+    return state, (Alert(level="page", name=RESIDUAL, coin=None, text=text),)
 
 
 def _foreign_value(state: State) -> Decimal:

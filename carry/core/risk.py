@@ -11,9 +11,12 @@ import attrs
 from . import economics, ledger, margin
 from .num import BPS, ONE, ZERO, ceil_to, floor_to, show
 from .policy import Policy
+from .prices import fresh_book as fresh_book
+from .prices import fresh_quote as fresh_quote
+from .prices import near_oracle as near_oracle
 from .reconcile import reconciled
 from .state import Carry, Condition, Enter, Exit, Gate, HedgeOk, Idle, State
-from .types import Book, Leg, Market, Side
+from .types import Leg, Market, Side
 
 PRINTS_MIN = 24  # settled hours below which a forecast is not believed
 MINUTE_MS = 60_000
@@ -45,35 +48,6 @@ def mode(state: State) -> Mode:
 def flattening(state: State) -> bool:
     """Whether an operator wants everything out."""
     return any(latch.mode == "flatten" for latch in state.latches.values())
-
-
-# --- what prices may be used ----------------------------------------------------------------------
-
-
-def fresh_book(state: State, carry: Carry, leg: Leg) -> Book | None:
-    """The book with depth of a leg, if young enough to price with."""
-    seen = carry.books.get(leg.value)
-    if seen is None or state.now_ms - seen.seen_ms > state.policy.risk.quote_age_ms_max:
-        return None
-    return seen.book
-
-
-def fresh_quote(state: State, carry: Carry, leg: Leg) -> Book | None:
-    """The newest best bid and offer of a leg, if young enough to price with."""
-    seen = carry.quotes.get(leg.value)
-    if seen is None or state.now_ms - seen.seen_ms > state.policy.risk.quote_age_ms_max:
-        return None
-    return seen.book
-
-
-def near_oracle(state: State, carry: Carry) -> bool:
-    """Whether no touch is further than `max_basis_bps` from the oracle; what is not seen is not."""
-    if carry.context is None:
-        return True
-    oracle, limit = carry.context.oracle_px, state.policy.risk.max_basis_bps * BPS
-    quotes = (fresh_quote(state, carry, leg) for leg in Leg)
-    touches = (px for quote in quotes if quote is not None for px in (quote.bid_px, quote.ask_px))
-    return all(abs(px / oracle - ONE) <= limit for px in touches)
 
 
 # --- sizes ----------------------------------------------------------------------------------------
@@ -285,6 +259,9 @@ def account_gates(state: State) -> Iterator[Gate]:
     if left_ms is not None:
         # What is opened must be closed again: no entry that the key may not live to see out.
         yield _at_least("agent_left_ms", None, left_ms, AGENT_MS_MIN, True)
+    if account.baseline_usd is not None:
+        age = state.now_ms - account.residual_ms
+        yield _at_most("residual_age_ms", None, age, risk.residual_age_ms_max, True)
     if account.residual_usd is not None:
         yield _at_most("residual_usd", None, abs(account.residual_usd), risk.residual_usd_max, True)
 
@@ -386,15 +363,6 @@ def offer(state: State, carry: Carry, freed_usd: Decimal = ZERO) -> Offer:
     return Offer(sz=sz, notional=notional, expected=expected)
 
 
-def pays_more(one: Carry, other: Carry) -> bool:
-    """Whether one market's funding is expected to be higher than another's, costs aside."""
-    return (
-        one.forecast is not None
-        and other.forecast is not None
-        and one.forecast.rate > other.forecast.rate
-    )
-
-
 def money_free(state: State, carry: Carry, found: Offer) -> Gate:
     """No entry with the crumbs that a lesser carry leaves free: that one is left for it or not, and
     it enters once, with all of the money.
@@ -404,7 +372,9 @@ def money_free(state: State, carry: Carry, found: Offer) -> Gate:
         leaves = isinstance(other.phase, Exit) and other.phase.why == SWITCH + carry.coin
         if leaves:
             value, passes = f"{other.coin} is being left for it", False
-        elif isinstance(other.phase, Enter | HedgeOk) and pays_more(carry, other):
+            continue
+        lesser = economics.pays_more(carry.forecast, other.forecast)
+        if lesser and isinstance(other.phase, Enter | HedgeOk):
             whole = offer(state, carry, exposure_usd(state, other)).notional or ZERO
             if whole and (found.notional or ZERO) < CRUMBS * whole:
                 value, passes = f"${found.notional} of ${whole}, {other.coin} binds the rest", False

@@ -14,6 +14,7 @@ from .num import ZERO
 from .observations import Balance, Context, OpenOrder, Position
 from .policy import Policy
 from .types import AccountMode, Book, Fees, Leg, Market, Side, Tif
+from .types import Condition as Condition
 from .venue import Capabilities
 
 SCHEMA = 2  # the shape of State and Observations in the journal
@@ -75,24 +76,6 @@ MAY_FOLLOW: Mapping[type, tuple[type, ...]] = {
     HedgeOk: (HedgeOk, Exit),
     Exit: (Exit, HedgeOk, Idle),
 }
-
-class Condition(enum.Enum):
-    """How the venue stands, or one market of it. Risk is added in OPEN only; leaving adapts.
-
-    Of the venue: POST_ONLY after an upgrade (what would take liquidity is refused), READ_ONLY
-    (reads are answered, writes are not), SILENT (nothing is). Of a market: HALTED (orders of a leg
-    are refused because it does not trade), DELISTED (its metadata say so), UNLISTED (it is not in
-    the metadata, or cannot be read there).
-    """
-
-    OPEN = "open"
-    POST_ONLY = "post-only"
-    READ_ONLY = "read-only"
-    SILENT = "silent"
-    HALTED = "halted"
-    DELISTED = "delisted"
-    UNLISTED = "unlisted"
-
 
 # --- intents --------------------------------------------------------------------------------------
 
@@ -294,7 +277,8 @@ class Carry:
     changed after. failures: entries in a row that came to nothing. foreign_was: what `foreign_perp`
     was before, as far back as payments may still be booked. resting_ms: how long the slice at work
     has rested without a whole order filled (maker style). halted_ms: when an order of a leg was
-    last refused because the market does not trade.
+    last refused because the market does not trade. unaligned: the carry lost something that nothing
+    explains, and alignment.mode says to leave it to an operator.
     """
 
     coin: str
@@ -326,6 +310,7 @@ class Carry:
     resting_ms: int = attrs.field(default=0, metadata={"since": 2})
     condition: Condition = attrs.field(default=Condition.OPEN, metadata={"since": 2})
     halted_ms: Mapping[str, int] = attrs.field(factory=dict, metadata={"since": 2})
+    unaligned: bool = attrs.field(default=False, metadata={"since": 2})
 
     def owned(self, leg: Leg) -> Decimal:
         return self.spot_sz if leg is Leg.SPOT else self.perp_sz
@@ -351,7 +336,10 @@ class Outside:
 
 @attrs.frozen(kw_only=True)
 class Account:
-    """What the venue tells of the account; None until it was read. `*_ms`: when it was asked."""
+    """What the venue tells of the account; None until it was read. `*_ms`: when it was asked.
+
+    residual_ms: when the residual was last measured; beyond_ms: since when it is past its bound.
+    """
 
     mode: AccountMode | None = None
     mode_ms: int = 0
@@ -376,6 +364,8 @@ class Account:
     residual_usd: Decimal | None = None
     moved_at_ms: int = 0  # venue time of the newest fill, payment or transfer
     transfers_usd: Decimal = ZERO
+    residual_ms: int = attrs.field(default=0, metadata={"since": 2})
+    beyond_ms: int | None = attrs.field(default=None, metadata={"since": 2})
 
 
 @attrs.frozen(kw_only=True)

@@ -44,6 +44,24 @@ class Tif(enum.Enum):
     GTC = "gtc"
 
 
+class Condition(enum.Enum):
+    """How the venue stands, or one market of it. Risk is added in OPEN only; leaving adapts.
+
+    Of the venue: POST_ONLY after an upgrade (what would take liquidity is refused), READ_ONLY
+    (reads are answered, writes are not), SILENT (nothing is). Of a market: HALTED (orders of a leg
+    are refused because it does not trade), DELISTED (its metadata say so), UNLISTED (it is not in
+    the metadata, or cannot be read there).
+    """
+
+    OPEN = "open"
+    POST_ONLY = "post-only"
+    READ_ONLY = "read-only"
+    SILENT = "silent"
+    HALTED = "halted"
+    DELISTED = "delisted"
+    UNLISTED = "unlisted"
+
+
 class AccountMode(enum.Enum):
     """How the venue pools an account's money."""
 

@@ -9,7 +9,7 @@ from typing import Final
 
 import attrs
 
-from carry.core import conditions, risk
+from carry.core import alignment, conditions, risk
 from carry.core.num import ZERO, show
 from carry.core.state import PHASE_NAMES, Carry, Enter, Exit, Gate, HedgeOk, Idle, State
 
@@ -102,6 +102,10 @@ def of_market(state: State, carry: Carry, found: tuple[Gate, ...]) -> Reason:
         naked_now = "a leg is naked and " if carry.repair is not None else ""
         ack = f"`carry resume --ack {halted[0]}`"
         return Reason(STOPPED, f"HALT: {naked_now}nothing is traded until {ack}")
+    if alignment.left_alone(state, carry):
+        ack = f"`carry resume --ack external_{carry.coin}`"
+        text = f"it lost what nothing explains, and alignment.mode is log: left alone until {ack}"
+        return Reason(STOPPED, text)
     stands = conditions.says(state, carry)
     reason = _doing(state, carry, found)
     if stands is None or isinstance(carry.phase, Idle):

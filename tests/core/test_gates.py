@@ -133,6 +133,18 @@ def cooling(ms: int) -> Callable[[State], State]:
     return lambda state: carry_with(phase=Idle(until_ms=state.now_ms + 2_000 + ms))(state)
 
 
+def measured(ago_ms: int) -> Callable[[State], State]:
+    """Equity was explained once, whole, so long ago."""
+
+    def change(state: State) -> State:
+        known = attrs.evolve(
+            state.account, residual_usd=D(0), residual_ms=state.now_ms - ago_ms
+        )
+        return attrs.evolve(state, account=known)
+
+    return change
+
+
 def binds(usd: str, rate: str = "0") -> Callable[[State], State]:
     """Another market is held for so many USD a leg, and forecast to earn so much an interval."""
     held = Carry(
@@ -204,9 +216,13 @@ CASES: tuple[Case, ...] = (
     Case(gate="baseline", passes=False, ready="mute receipts", events="mute receipts"),
     Case(gate="agent_left_ms", passes=True, hook=agent(172_800_000)),
     Case(gate="agent_left_ms", passes=False, hook=agent(172_799_999)),
-    Case(gate="residual_usd", passes=True, events="lost 0.99"),
-    Case(gate="residual_usd", passes=True, events="lost 1"),
-    Case(gate="residual_usd", passes=False, events="lost 1.01"),
+    Case(gate="residual_usd", passes=True, events="lost 0.99", hook=measured(0)),
+    Case(gate="residual_usd", passes=True, events="lost 1", hook=measured(0)),
+    Case(gate="residual_usd", passes=False, events="lost 1.01", hook=measured(0)),
+    # The hook's tick is 2 s before the one that decides, which measures nothing without transfers.
+    Case(gate="residual_age_ms", passes=True, events="mute transfers", hook=measured(3_597_999)),
+    Case(gate="residual_age_ms", passes=True, events="mute transfers", hook=measured(3_598_000)),
+    Case(gate="residual_age_ms", passes=False, events="mute transfers", hook=measured(3_598_001)),
     # --- what is seen of the market ---------------------------------------------------------------
     Case(gate="market", passes=True),
     Case(gate="market", passes=False, events="broken"),

@@ -6,7 +6,7 @@ from typing import Any
 import attrs
 import pytest
 
-from carry.core import portfolio, risk
+from carry.core import phases, portfolio, risk
 from carry.core.num import BPS
 from carry.core.state import Enter, Exit, HedgeOk, State
 from carry.core.types import Leg
@@ -154,3 +154,12 @@ def test_one_margin_is_shared_and_spent_on_the_best_first() -> None:
     assert list(worth) == ["ETH"]
     assert 130 < worth["ETH"] <= 150 * D("0.9")
     assert player.state.position(carries["HYPE"], Leg.SPOT) == 0
+
+
+def test_without_a_forecast_staying_is_not_said_to_lose() -> None:
+    state = holding(ETH="2bp").state
+    unknown = without(state, "HYPE", forecast=None).carries["HYPE"]
+    look = phases.view(state, state, unknown, D(25))
+    phase = phases.decide(state, unknown, look, None).phase
+    assert isinstance(phase, HedgeOk)
+    assert phase.leaving_ms is None

@@ -252,7 +252,7 @@ BAD = [
     (MARKETS + "strategy: {slice_usd: 50}\n", "no such key; slice_usd belongs under risk"),
     (MARKETS + "strategy: {window: 50}\n", "window belongs under strategy.volatility"),
     (MARKETS + "target_usd_notional: 50\n", "target_usd_notional belongs under strategy"),
-    (MARKETS + "alignment: {zzz: 1}\n", "alignment.zzz: no such key; known here: min_diff_quanta"),
+    (MARKETS + "alignment: {zzz: 1}\n", "zzz: no such key; known here: enabled, mode, min_diff"),
     (MARKETS + "strategy: {volatility: {windw: 9}}\n", "strategy.volatility.windw: no such key"),
     (MARKETS + "risk:\n  slice_usd: 30\n  slice_usd: 40\n", "is given twice (first on line 3)"),
     (MARKETS + "markets: []\n", "2: markets: is given twice (first on line 1)"),
