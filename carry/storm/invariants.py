@@ -91,8 +91,6 @@ class Truth:
         self.sent: dict[str, Sent] = {}
         self.flying: dict[str, bool] = {}  # orders whose bytes are on their way, by cloid
         self.nonce_high = 0
-        self.nonce_floor = 0  # the highest of the ticks before
-        self.nonces: dict[int, bool] = {}  # those of this tick: what reduces is sent first
         self.naked = {coin: Naked() for coin in world.case.policy.coins}
         self.gone: dict[str, Decimal] = dict.fromkeys(world.case.policy.coins, ZERO)
         self.taken: dict[str, bool] = {}
@@ -248,10 +246,9 @@ class Truth:
             if not self._has_action(nonce):
                 raise Violation("I03", f"a fence under nonce {nonce}, which no action has")
         else:
-            if nonce <= self.nonce_floor or nonce in self.nonces:
-                raise Violation("I03", f"nonce {nonce} is used, or not above {self.nonce_floor}")
-            self.nonces[nonce] = True
-            self.nonce_high = max(self.nonce_high, nonce)
+            if nonce <= self.nonce_high:
+                raise Violation("I03", f"nonce {nonce} is not above {self.nonce_high}")
+            self.nonce_high = nonce
             paused = "F106" in self.world.storm.hits or "F26" in self.world.storm.hits
             if abs(nonce - now) > NONCE_MS_MAX and not paused:
                 raise Violation("I04", f"nonce {nonce} at venue time {now}")
@@ -363,8 +360,6 @@ class Truth:
         self, before: State, observations: Observations, after: State, actions: Sequence[Action]
     ) -> None:
         self.state = after
-        self.nonce_floor = self.nonce_high
-        self.nonces.clear()
         for command in observations.commands:
             if isinstance(command, Flatten | Kill | Pause):
                 self.shut[type(command).__name__.lower()] = True

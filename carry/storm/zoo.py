@@ -189,14 +189,9 @@ def stream_is_the_truth() -> Any:
     return mock.patch.object(gather.Gatherer, "_due", due)
 
 
-@animal("an order is called dead at its expiry, not when the venue's clock is past it", "F22")
+@animal("an order is called dead at its expiry, fence or no fence", "F22+F32+F50")
 def dead_at_its_expiry() -> Any:
     return mock.patch.object(intents, "LATE_AT_MS", -2_000)
-
-
-@animal("an order that does not fill is tried again at the same price, for ever", "F38+F12+F37")
-def never_widens() -> Any:
-    return mock.patch.object(planning, "_rung", return_value=0)
 
 
 @animal("one reply is enough to believe that something is gone", "F60+F63+F28+F61")
@@ -212,7 +207,7 @@ def believes_one_read() -> Any:
     return mock.patch.object(absorb, "compare", compare)
 
 
-@animal("the nonce begins anew with the process", "F02+F04+F100")
+@animal("the nonce begins anew with the process", "F04+F100+F111")
 def nonces_start_over() -> Any:
     def load(self: Any) -> Any:
         state = real(self)
