@@ -287,7 +287,7 @@ class Gatherer:
         for n, name in enumerate(due):
             # A fill of an order that rests is hedged before anything else is read; what was left
             # out is still due. Not so when the stream lost something: then reading comes first.
-            if n and self._hasty and self._venue.stream.poll(0):
+            if n and self._hasty and self._news():
                 break
             if self._clock.mono_ms() - start_ms > READ_MS_MAX:
                 gaps.append(name)
@@ -305,6 +305,11 @@ class Gatherer:
                 seen.append(got)
             else:
                 reads.append(got)
+
+    def _news(self) -> bool:
+        """Whether something of ours happened, by a stream that is read up to now."""
+        self._clock.sync(self._venue)
+        return self._venue.stream.poll(0)
 
     def _read(self, name: str, state: State, start_ms: int) -> Read | BookSeen | None:
         """One read, tried again once when only the transport failed and time is left."""
