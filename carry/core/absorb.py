@@ -273,6 +273,7 @@ def _positions(state: State, read: seen.PositionsRead) -> tuple[State, Said]:
         last,
         positions=read.positions,
         raw_usd=read.raw_usd,
+        maintenance=read.maintenance,
         positions_at_ms=read.at_ms,
         positions_ms=read.issued_ms,
     )

@@ -8,14 +8,13 @@ of ours: the loop writes a crash row, drops what adds risk, and goes on in REDUC
 from collections.abc import Sequence
 from decimal import Decimal
 
-from . import risk
+from . import risk, sizing
 from .actions import Action, Cancel, CancelForeign, Fence, MoveUsd, Place, SetLeverage
 from .num import ONE, ZERO
 from .risk import Mode
 from .state import Kind, State
 from .types import AccountMode, Leg, Market, Side
 
-DAY_MS = 86_400_000
 EXPIRY_MS_MAX = 15_000
 NONCE_MS_MAX = 60_000
 
@@ -98,12 +97,12 @@ def _place(state: State, place: Place) -> None:
         _must(not state.any_unknown, "no risk while an outcome is unknown", place)
         _must(place.sz * place.px <= state.policy.risk.slice_usd, "within a slice", place)
         # The state after the tick holds this order as an intent, so the room counts it.
-        _must(risk.room_usd(state, carry) >= 0, "within the caps", place)
+        _must(sizing.room_usd(state, carry) >= 0, "within the caps", place)
 
 
 def _move(state: State, move: MoveUsd) -> None:
     """Between own wallets, within the day's limit, one at a time, not in HALT."""
-    recent = sum((m.usd for m in state.moves if state.now_ms - m.ms < DAY_MS), ZERO)
+    recent = sum((m.usd for m in state.moves if state.now_ms - m.ms < sizing.DAY_MS), ZERO)
     _must(str(move.intent) in state.intents, "journaled as an intent", move)
     _must(move.usd > ZERO and recent <= state.policy.risk.transfer_usd_per_day, "the day", move)
     _must(state.account.mode is AccountMode.SPLIT, "two wallets", move)

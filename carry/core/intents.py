@@ -40,6 +40,7 @@ WRITERS_MAX = (
     2  # nonces of ours that somebody else used, in a row, before another writer is believed
 )
 MOVE_PAUSE_MS = 60_000  # the next move after one that came to nothing is asked for this much later
+LEVERAGE = "leverage"  # the key of its pause, beside those of the legs
 SEEN = "seen"  # the verdict on a move that both wallets show
 NAMED = ("tick", "lot", "min_notional", "disabled", "leverage", "other")  # refusals said aloud
 FILLS_MARGIN_AT_MS = 5_000  # a sweep must reach this far back before the decision
@@ -232,10 +233,13 @@ def _refused(state: State, intent: Intent, refusal: seen.Refused) -> tuple[State
             retry_ms=leg_set(carry.retry_ms, intent.leg, again_ms),
         )
         state = set_carry(state, carry)
-    if intent.kind is Kind.LEVERAGE and isinstance(carry.phase, Idle):
+    if intent.kind is Kind.LEVERAGE:
         # What the venue will not set now it will not set a second later either.
         until = state.now_ms + state.policy.execution.entry_cooldown_ms
-        state = set_carry(state, attrs.evolve(carry, phase=Idle(until_ms=until)))
+        if isinstance(carry.phase, Idle):
+            carry = attrs.evolve(carry, phase=Idle(until_ms=until))
+        carry = attrs.evolve(carry, retry_ms={**carry.retry_ms, LEVERAGE: until})
+        state = set_carry(state, carry)
     return state, said + more
 
 

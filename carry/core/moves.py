@@ -11,14 +11,15 @@ from decimal import ROUND_FLOOR, Decimal
 import attrs
 
 from . import observations as seen
+from . import sizing
 from .actions import Action, MoveUsd, Note
 from .intents import AGREE_AT_MS, SEEN, cloid_of, put, settled
+from .limits import Moved
 from .num import ONE, ZERO, show
-from .state import Ended, Intent, Kind, Moved, Sent, State, Unknown, Witness
-from .types import AccountMode, Leg, Side, Tif
+from .state import Ended, Intent, Kind, Sent, State, Unknown, Witness
+from .types import Leg, Side, Tif
 from .writes import next_nonce
 
-DAY_MS = 86_400_000
 CENT = Decimal("0.01")
 UNRECORDED_MS = 15_000  # without a record of it, wallets read this long after it show it
 
@@ -30,18 +31,10 @@ def open_moves(state: State) -> Iterator[Intent]:
     return (i for i in state.intents.values() if i.kind is Kind.MOVE)
 
 
-def left_usd(state: State) -> Decimal:
-    """USD that may still be moved today, by either direction; 0 where there is nothing to move."""
-    if state.account.mode is not AccountMode.SPLIT:
-        return ZERO
-    recent = sum((m.usd for m in state.moves if state.now_ms - m.ms < DAY_MS), ZERO)
-    return max(ZERO, state.policy.risk.transfer_usd_per_day - recent)
-
-
 def ready(state: State) -> bool:
     """Whether a move may be asked for now."""
     return (
-        left_usd(state) > 0
+        sizing.movable_usd(state) > 0
         and state.now_ms >= state.move_retry_ms
         and not any(True for _ in open_moves(state))
     )
@@ -51,7 +44,7 @@ def ask(state: State, usd: Decimal, why: str) -> tuple[State, Said]:
     """Ask for a move of `usd` (> 0 into the perp wallet), cut to what is left of the day and to the
     cent; nothing when no nonce can be had.
     """
-    sz = min(abs(usd), left_usd(state)).quantize(CENT, ROUND_FLOOR)
+    sz = min(abs(usd), sizing.movable_usd(state)).quantize(CENT, ROUND_FLOOR)
     if not sz or state.venue_ms is None:
         return state, ()
     nonce = next_nonce(state)
@@ -77,7 +70,7 @@ def ask(state: State, usd: Decimal, why: str) -> tuple[State, Said]:
         at_ms=state.venue_ms,
         status=Sent(),
     )
-    recent = tuple(m for m in state.moves if state.now_ms - m.ms < DAY_MS)
+    recent = tuple(m for m in state.moves if state.now_ms - m.ms < sizing.DAY_MS)
     state = attrs.evolve(
         put(state, intent),
         nonce=nonce,

@@ -10,6 +10,7 @@ from decimal import Decimal
 import attrs
 
 from .asked import Command
+from .num import ZERO
 from .policy import Policy
 from .types import (
     AccountMode,
@@ -237,12 +238,15 @@ class ContextsRead:
 class Position:
     """A perp position as the venue tells it. `sz` signed. `entry_ntl`: signed cost of `sz`, USD.
 
-    leverage and cross: the setting in force for it.
+    value: signed worth at the mark when it was read, USD. rate: maintenance margin, a fraction of
+    it. Both 0 where the venue does not tell.
     """
 
     sz: Decimal
     entry_ntl: Decimal
     margin_used: Decimal
+    value: Decimal = attrs.field(default=ZERO, metadata={"since": 2})
+    rate: Decimal = attrs.field(default=ZERO, metadata={"since": 2})
 
 
 @attrs.frozen(kw_only=True)

@@ -7,12 +7,13 @@ from decimal import Decimal
 
 import attrs
 
-from . import economics, ledger, risk
+from . import economics, ledger, risk, sizing
 from .num import BPS, ONE, ZERO, floor_to
 from .risk import Mode, Prospect
 from .state import Carry, Condition, Enter, Exit, HedgeOk, Idle, Phase, State
 from .types import Leg
 
+URGENT = Decimal("0.1")  # of the price: nearer than this, no pause and no cost holds a slice back
 DOUBLED_MAX = 8  # a pause of ten minutes grows to no more than some forty hours
 
 
@@ -35,7 +36,7 @@ class View:
     delta: `hedge_ratio` x spot + perp, base units, > 0 is spot without a hedge. dust: the spot rest
     is too small to be a carry. sellable: the spot rest that an order can sell, else 0. progressed:
     the spot leg moved since the tick before. stuck: an intent of the market is or was unknown since
-    the tick before, so clocks stand.
+    the tick before, so clocks stand. distance: how far all shorts may rise before liquidation.
     """
 
     spot: Decimal
@@ -48,13 +49,21 @@ class View:
     progressed: bool
     stuck: bool
     busy: bool
+    distance: Decimal | None = None
+
+    @property
+    def urgent(self) -> bool:
+        """Liquidation is so near that nothing is waited for."""
+        return self.distance is not None and self.distance < URGENT
 
     @property
     def hedged(self) -> bool:
         return abs(self.delta) * self.px <= self.band_usd
 
 
-def view(before: State, state: State, carry: Carry, px: Decimal) -> View:
+def view(
+    before: State, state: State, carry: Carry, px: Decimal, distance: Decimal | None = None
+) -> View:
     """The market as believed now, beside what was believed the tick before."""
     assert carry.market is not None
     spot, perp = state.position(carry, Leg.SPOT), state.position(carry, Leg.PERP)
@@ -70,12 +79,13 @@ def view(before: State, state: State, carry: Carry, px: Decimal) -> View:
         perp=perp,
         delta=spot * state.policy.strategy.hedge_ratio + perp,
         px=px,
-        band_usd=risk.band_usd(state.policy, carry.market, px),
+        band_usd=sizing.band_usd(state.policy, carry.market, px),
         dust=spot * px < state.policy.strategy.min_exposure_usd,
         sellable=sellable,
         progressed=was is None or before.position(was, Leg.SPOT) != spot,
         stuck=any(i.unknown for s in (before, state) for i in s.of(carry.coin)),
         busy=any(True for _ in state.of(carry.coin)),
+        distance=distance,
     )
 
 
@@ -146,7 +156,11 @@ def enter(state: State, carry: Carry, look: View, phase: Enter) -> Decision:
     if carry.unaligned:
         return Decision(phase=HedgeOk(since_ms=state.now_ms))
     if carry.repair is not None and carry.repair.unwinding:
+        if phase.from_sz:  # what was held before stays; the slice that found no hedge is sold
+            return Decision(phase=HedgeOk(since_ms=state.now_ms))
         return _out(state, carry, look, "hedge failed", forced=True)
+    if look.distance is not None and look.distance < state.policy.risk.liq_distance_min:
+        phase = attrs.evolve(phase, target_sz=min(phase.target_sz, look.spot))
     phase = attrs.evolve(phase, stalled_ms=_stalled(state, look, phase.stalled_ms))
     assert carry.market is not None
     rest_usd = (phase.target_sz - look.spot) * look.px
@@ -162,6 +176,8 @@ def enter(state: State, carry: Carry, look: View, phase: Enter) -> Decision:
                 return Decision(phase=phase)
             return Decision(phase=Idle(until_ms=state.now_ms + _pause_ms(state, carry.failures)))
         if not look.hedged or look.dust:
+            if phase.from_sz:
+                return Decision(phase=HedgeOk(since_ms=state.now_ms))
             return _out(state, carry, look, "entry timeout", forced=True)
     if late or risk.mode(state) is not Mode.NORMAL or carry.coin not in state.policy.coins:
         return Decision(phase=phase)
@@ -191,10 +207,17 @@ def _loses(state: State, carry: Carry, look: View) -> bool:
 
 
 def hedge_ok(
-    state: State, carry: Carry, look: View, phase: HedgeOk, better: str | None
+    state: State,
+    carry: Carry,
+    look: View,
+    phase: HedgeOk,
+    found: Prospect | None,
+    better: str | None,
 ) -> Decision:
-    """Hold; leave when told to, when nothing is left, when staying is expected to lose, or for a
-    `better` market. Which reason it was is said of the last look; the clock is of any."""
+    """Hold; shrink what must go; leave when told to, when nothing is left, when staying is expected
+    to lose, or for a `better` market. Which reason it was is said of the last look; the clock is of
+    any. `found`: what may be added, where the target was raised.
+    """
     strategy = state.policy.strategy
     now = state.now_ms
     assert carry.market is not None
@@ -206,6 +229,16 @@ def hedge_ok(
         return _out(state, carry, look, "nothing left", forced=True)
     if carry.condition is Condition.DELISTED:
         return _out(state, carry, look, "delisted", forced=True)
+    if phase.shrink is not None:
+        if not phase.shrink.to_sz:
+            return _out(state, carry, look, phase.shrink.why, forced=True)
+        # Liquidation may come before a better price does; a wish for less waits for one.
+        wild = not look.urgent and not risk.near_oracle(state, carry)
+        return Decision(phase=phase, spot_target=None if wild else phase.shrink.to_sz)
+    if found is not None and found.open:
+        more = look.spot + found.offer.sz
+        phase_now = Enter(since_ms=now, target_sz=more, from_sz=look.spot)
+        return Decision(phase=phase_now, spot_target=more)
     if now < phase.until_ms:
         return Decision(phase=phase)
     if carry.coin not in state.policy.coins:
@@ -244,7 +277,7 @@ def _leaving(state: State, carry: Carry, look: View, phase: Exit) -> Decision:
     if late and not phase.forced and look.hedged and not look.busy:
         until = state.now_ms + execution.entry_cooldown_ms
         return Decision(phase=HedgeOk(since_ms=state.now_ms, until_ms=until))
-    if not phase.forced and not risk.near_oracle(state, carry):
+    if not phase.forced and not look.urgent and not risk.near_oracle(state, carry):
         return Decision(phase=phase)  # leaving is a wish: it does not pay a joke's price
     return Decision(phase=phase, spot_target=ZERO)
 
@@ -263,7 +296,7 @@ def decide(
         case Enter() as phase:
             return enter(state, carry, look, phase)
         case HedgeOk() as phase:
-            return hedge_ok(state, carry, look, phase, better)
+            return hedge_ok(state, carry, look, phase, found, better)
         case Exit() as phase:
             return leave(state, carry, look, phase)
         case _:

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import attrs
 
-from . import alignment, conditions, ledger, resting, risk
+from . import alignment, conditions, ledger, resting, risk, sizing
 from .actions import Action, Alert, Note
 from .intents import UNDECIDED_MS, set_carry
 from .num import BPS, ONE, ZERO, ceil_to, floor_to, show
@@ -64,14 +64,15 @@ def _terms(
     return (rule.down(limit) if side is Side.BUY else rule.up(limit)), tif
 
 
-def _rung(carry: Carry, leg: Leg) -> int:
-    return carry.misses.get(leg.value, 0)
+def _rung(carry: Carry, leg: Leg, look: View) -> int:
+    rung = carry.misses.get(leg.value, 0)
+    return max(rung, RUNG_WIDE) if look.urgent else rung
 
 
-def _free(state: State, carry: Carry, leg: Leg) -> bool:
-    """No intent holds the leg and its pause after a miss is over."""
+def _free(state: State, carry: Carry, leg: Leg, look: View) -> bool:
+    """No intent holds the leg and its pause after a miss is over, or liquidation is near."""
     busy = any(True for _ in state.of(carry.coin, leg))
-    return not busy and state.now_ms >= carry.retry_ms.get(leg.value, 0)
+    return not busy and (look.urgent or state.now_ms >= carry.retry_ms.get(leg.value, 0))
 
 
 # --- the hedge ------------------------------------------------------------------------------------
@@ -100,11 +101,11 @@ def _hedge(state: State, carry: Carry, look: View) -> Draft | None:
     hopeless = isinstance(carry.phase, Exit) or _unwinding(carry) or not perp.tradable
     if side is Side.SELL and (hopeless or isinstance(carry.phase, Idle)):
         return None  # what has no hedge is sold instead of hedged; dust is left to the next carry
-    if not _free(state, carry, Leg.PERP):
+    if not _free(state, carry, Leg.PERP, look):
         return None
     sz = abs(diff) if side is Side.SELL else min(diff, -look.perp)
     stage = state.policy.execution.hedge_repair_stage_ms
-    rung = _rung(carry, Leg.PERP)
+    rung = _rung(carry, Leg.PERP, look)
     if carry.repair is not None and carry.repair.spent_ms >= stage:
         rung = max(rung, RUNG_WIDE)
     terms = _terms(state, carry, Leg.PERP, side, rung, Tif(state.policy.execution.hedge_repair_tif))
@@ -138,7 +139,7 @@ def _buy(state: State, carry: Carry, look: View, target: Decimal) -> Draft | Non
     # Caps are held against the price of now: one that rose since the entry leaves less room.
     worth = max(px, ledger.price(carry, Leg.SPOT) or px)
     naked = max(ZERO, look.delta) * look.px
-    room = min(state.policy.risk.slice_usd - naked, risk.room_usd(state, carry))
+    room = min(state.policy.risk.slice_usd - naked, sizing.room_usd(state, carry))
     sz = floor_to(min(target - look.spot, max(ZERO, room) / worth), lot)
     if sz * px < carry.market.min_notional * Decimal("1.1"):
         return None
@@ -159,7 +160,7 @@ def _sell(state: State, carry: Carry, look: View, wanted: Decimal, why: str) -> 
     if rests:
         terms = resting.terms(state, carry, Side.SELL)
     else:
-        terms = _terms(state, carry, Leg.SPOT, Side.SELL, _rung(carry, Leg.SPOT), Tif.IOC)
+        terms = _terms(state, carry, Leg.SPOT, Side.SELL, _rung(carry, Leg.SPOT, look), Tif.IOC)
     if terms is None:
         return None
     px, tif = terms
@@ -183,7 +184,7 @@ def _sellable_balance(state: State, carry: Carry) -> Decimal:
 
 
 def _lead(state: State, carry: Carry, look: View, target: Decimal | None) -> Draft | None:
-    if not _free(state, carry, Leg.SPOT):
+    if not _free(state, carry, Leg.SPOT, look):
         return None
     if any(True for _ in state.of(carry.coin, Leg.PERP)):
         return _beside(state, carry, look, target)
@@ -196,7 +197,8 @@ def _lead(state: State, carry: Carry, look: View, target: Decimal | None) -> Dra
     if look.hedged and conditions.waits(state, carry):
         return _perp_first(state, carry, look)
     if look.hedged or look.delta > 0:
-        return _sell(state, carry, look, look.spot - target, "exit")
+        why = "shrink" if isinstance(carry.phase, HedgeOk) else "exit"
+        return _sell(state, carry, look, look.spot - target, why)
     return None
 
 
@@ -204,10 +206,10 @@ def _perp_first(state: State, carry: Carry, look: View) -> Draft | None:
     """A slice of the short, where the short is the leg in doubt: the spot follows what fills."""
     assert carry.market is not None
     doubted = conditions.perp_first(state, carry) and not conditions.dumb(state)
-    if not doubted or not _free(state, carry, Leg.PERP):
+    if not doubted or not _free(state, carry, Leg.PERP, look):
         return None
     perp = carry.market.perp
-    terms = _terms(state, carry, Leg.PERP, Side.BUY, _rung(carry, Leg.PERP), Tif.IOC)
+    terms = _terms(state, carry, Leg.PERP, Side.BUY, _rung(carry, Leg.PERP, look), Tif.IOC)
     if terms is None:
         return None
     px, tif = terms

@@ -217,10 +217,10 @@ class Execution:
     perp_leverage: int = knob(
         1,
         "count",
-        "leverage setting of the short; margin held back is notional over this. No more than 3 "
-        "until the bot shrinks a carry by itself when liquidation comes near",
+        "leverage setting of the short; margin held back is notional over this. With "
+        "collateral_buffer it says how far liquidation is at entry: beyond liq_distance_min",
         lo=1,
-        hi=3,
+        hi=5,
     )
     perp_cross: bool = knob(True, "bool", "cross margin; isolated is refused for now")
     entry_timeout_ms: int = knob(
@@ -264,24 +264,21 @@ class Risk:
         D("5000"),
         "usd",
         "sum of all legs' larger side",
-        lo=D("20"),
-        hi=D("100000000"),
+        lo=D("20"), hi=D("100000000"),
         settable="down",
     )
     slice_usd: Decimal = knob(
         D("250"),
         "usd",
         "largest piece of a leg that may be unhedged for a moment",
-        lo=D("20"),
-        hi=D("1000000"),
+        lo=D("20"), hi=D("1000000"),
         settable="down",
     )
     max_drawdown_usd: Decimal = knob(
         D("100"),
         "usd",
         "fall of net PnL from its high-water mark that stops entries until acknowledged",
-        lo=D("1"),
-        hi=D("10000000"),
+        lo=D("1"), hi=D("10000000"),
         settable="down",
     )
     short_lost: str = knob(
@@ -301,23 +298,20 @@ class Risk:
         "count",
         "maker style: the touch is bettered by a tick only where the spread is at least this wide; "
         "in a narrower one it is joined",
-        lo=2,
-        hi=1_000,
+        lo=2, hi=1_000,
         since=2,
     )
     max_basis_bps: Decimal = knob(
         D("200"),
         "bps",
         "no entry while a leg's mid is further than this from the oracle: joke prices, depegs",
-        lo=D("5"),
-        hi=D("5000"),
+        lo=D("5"), hi=D("5000"),
     )
     max_funding_rate: Decimal = knob(
         D("0.04"),
         "rate",
         "a settled rate (an interval) beyond this is absurd and not believed; the venue's cap",
-        lo=D("0.0001"),
-        hi=D("0.5"),
+        lo=D("0.0001"), hi=D("0.5"),
     )
     max_orders_per_min: int = knob(
         30, "count", "orders a minute over all markets; what reduces is exempt", lo=1, hi=1000
@@ -326,19 +320,34 @@ class Risk:
         D("0.1"), "rate", "share of the account kept idle", lo=ZERO, hi=D("0.9")
     )
     liq_distance_warn: Decimal = knob(
-        D("0.3"),
-        "rate",
-        "rise of the price to liquidation below which an alert is raised",
-        lo=D("0.05"),
-        hi=ONE,
+        D("0.3"), "rate",
+        "rise to liquidation below which it alerts, adds nothing, and moves idle USDC to the short",
+        lo=D("0.05"), hi=ONE,
+    )
+    liq_distance_min: Decimal = knob(
+        D("0.2"), "rate",
+        "rise to liquidation below which both legs shrink by slices; below 10 % without waiting",
+        lo=D("0.1"), hi=ONE,
+        since=2,
+    )
+    liq_distance_target: Decimal = knob(
+        D("0.35"), "rate",
+        "rise of the price to liquidation that shrinking stops at, and that a new size keeps",
+        lo=D("0.1"), hi=D("1.9"),
+        since=2,
+    )
+    hard_cap: Decimal | None = knob(
+        None, "usd",
+        "leg from which both shrink to per_symbol_notional_cap; left out: grown by price is shown",
+        lo=D("20"), hi=D("100000000"),
+        optional=True,
+        since=2,
     )
     transfer_usd_per_day: Decimal = knob(
-        D("5000"),
-        "usd",
+        D("5000"), "usd",
         "most USDC that the bot moves in a day between the spot and the perp wallet of a split "
         "account, both directions added; 0: none is moved",
-        lo=ZERO,
-        hi=D("100000000"),
+        lo=ZERO, hi=D("100000000"),
         settable="down",
         since=2,
     )
@@ -349,8 +358,7 @@ class Risk:
         180_000,
         "ms",
         "marks and predicted funding older than this stop entries",
-        lo=1_000,
-        hi=3_600_000,
+        lo=1_000, hi=3_600_000,
     )
     account_age_ms_max: int = knob(
         60_000, "ms", "positions and balances older than this stop entries", lo=1_000, hi=3_600_000
@@ -359,8 +367,7 @@ class Risk:
         7_800_000,
         "ms",
         "settled funding older than this stops entries: two hours and ten minutes",
-        lo=3_600_000,
-        hi=86_400_000,
+        lo=3_600_000, hi=86_400_000,
     )
     skew_ms_warn: int = knob(2_000, "ms", "clock skew that alerts", lo=100, hi=60_000)
     skew_ms_max: int = knob(5_000, "ms", "clock skew that stops entries", lo=100, hi=60_000)
@@ -372,24 +379,21 @@ class Risk:
         "count",
         "with fewer actions left no resting order changes its price: they are kept for hedges and "
         "exits",
-        lo=0,
-        hi=1_000_000,
+        lo=0, hi=1_000_000,
         since=2,
     )
     residual_age_ms_max: int = knob(
         3_600_000,
         "ms",
         "entries stop when equity was not explained for this long; tried every five minutes",
-        lo=600_000,
-        hi=86_400_000,
+        lo=600_000, hi=86_400_000,
         since=2,
     )
     residual_usd_max: Decimal = knob(
         D("1"),
         "usd",
         "unexplained change of equity that stops entries",
-        lo=D("0.01"),
-        hi=D("10000"),
+        lo=D("0.01"), hi=D("10000"),
     )
 
 

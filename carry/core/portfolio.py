@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import attrs
 
-from . import economics, risk
+from . import economics, risk, sizing
 from .num import BPS, ONE, ZERO
 from .state import Carry, HedgeOk, Idle, State
 from .types import Leg
@@ -51,7 +51,7 @@ def _gain(state: State, held: Carry, idle: Carry) -> Switch | None:
     """
     assert held.forecast is not None
     assert idle.forecast is not None
-    bound = risk.exposure_usd(state, held)
+    bound = sizing.exposure_usd(state, held)
     if not bound or risk.money_free(state, idle, risk.offer(state, idle)).passes:
         return None  # it needs nobody's money
     offer = risk.offer(state, idle, freed_usd=bound)

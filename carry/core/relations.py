@@ -4,7 +4,9 @@ Each is (holds, the key it names, a sentence with values, bound and consequence)
 """
 
 from collections.abc import Iterator
+from decimal import Decimal
 
+from .num import ONE, show
 from .policy import Policy
 
 Relation = tuple[bool, str, str]
@@ -12,7 +14,7 @@ Relation = tuple[bool, str, str]
 
 def contradictions(policy: Policy) -> tuple[tuple[str, str], ...]:
     """Relations that do not hold, as (key, sentence)."""
-    relations = (*_sizes(policy), *_orders(policy), *_clocks(policy))
+    relations = (*_sizes(policy), *_margins(policy), *_orders(policy), *_clocks(policy))
     return tuple((key, sentence) for holds, key, sentence in relations if not holds)
 
 
@@ -60,6 +62,38 @@ def _sizes(policy: Policy) -> Iterator[Relation]:
         "strategy.delta_band_usd",
         f"{s.delta_band_usd} is above target_usd_notional {s.target_usd_notional}: "
         "the hedge would never be kept",
+    )
+
+
+def _margins(policy: Policy) -> Iterator[Relation]:
+    e, r = policy.execution, policy.risk
+    yield (
+        r.liq_distance_min < r.liq_distance_warn,
+        "risk.liq_distance_min",
+        f"{r.liq_distance_min} must be below liq_distance_warn {r.liq_distance_warn}: a carry "
+        "would be shrunk before anybody is told",
+    )
+    yield (
+        r.liq_distance_warn <= r.liq_distance_target,
+        "risk.liq_distance_target",
+        f"{r.liq_distance_target} is below liq_distance_warn {r.liq_distance_warn}: what was just "
+        "shrunk or entered would still be warned of",
+    )
+    # At entry spot is equity x L/(1+L) x (1-buffer), in either account mode, and the rest backs the
+    # short; the best case, without maintenance margin.
+    entry = (ONE + ONE / e.perp_leverage) / (ONE - r.collateral_buffer) - ONE
+    yield (
+        entry > r.liq_distance_min,
+        "execution.perp_leverage",
+        f"{e.perp_leverage} with collateral_buffer {r.collateral_buffer} leaves room for a rise of "
+        f"{show(entry.quantize(Decimal('0.0001')))} at entry, which is not beyond liq_distance_min "
+        f"{show(r.liq_distance_min)}: a carry of full size would be shrunk once it is entered",
+    )
+    yield (
+        r.hard_cap is None or r.hard_cap > r.per_symbol_notional_cap,
+        "risk.hard_cap",
+        f"{r.hard_cap} must be above per_symbol_notional_cap {r.per_symbol_notional_cap}, to which "
+        "it shrinks: a leg of full size would be shrunk by the first tick of the price",
     )
 
 

@@ -8,21 +8,21 @@ from decimal import Decimal
 
 import attrs
 
-from . import economics, ledger, margin
-from .num import BPS, ONE, ZERO, ceil_to, floor_to, show
-from .policy import Policy
+from . import economics, ledger, margin, sizing
+from .num import BPS, ONE, ZERO, ceil_to, show
 from .prices import fresh_book as fresh_book
 from .prices import fresh_quote as fresh_quote
 from .prices import near_oracle as near_oracle
 from .reconcile import reconciled
-from .state import Carry, Condition, Enter, Exit, Gate, HedgeOk, Idle, State
-from .types import Leg, Market, Side
+from .state import Carry, Condition, Enter, Exit, Gate, HedgeOk, Idle, Kind, State
+from .types import Leg
 
 PRINTS_MIN = 24  # settled hours below which a forecast is not believed
 MINUTE_MS = 60_000
 SWITCH = "switch to "  # how an exit for a better market is named, before its coin
 CRUMBS = Decimal("0.5")  # share of its size below which a market does not enter for want of money
 AGENT_MS_MIN = 48 * 3_600_000  # no entry with less left of the agent's validity
+DAY_MS = 86_400_000
 VOLATILITY_MS_MAX = 3_600_000  # closes read longer ago than this say nothing of how wild it is now
 
 
@@ -50,95 +50,6 @@ def flattening(state: State) -> bool:
     return any(latch.mode == "flatten" for latch in state.latches.values())
 
 
-# --- sizes ----------------------------------------------------------------------------------------
-
-
-def band_usd(policy: Policy, market: Market, px: Decimal) -> Decimal:
-    """Unhedged notional left alone: the policy's, raised to what orders can enforce at all."""
-    named = policy.strategy.delta_band_usd
-    wanted = named if named is not None else policy.strategy.target_usd_notional / 50
-    floor = market.min_notional + (market.spot.lot + market.perp.lot) * px
-    return max(wanted, floor)
-
-
-def exposure_usd(state: State, carry: Carry) -> Decimal:
-    """The larger leg of a market in USD, with all that an entry may still add."""
-    px = ledger.price(carry, Leg.SPOT)
-    if px is None:
-        return ZERO
-    sz = max(state.position(carry, Leg.SPOT), -state.position(carry, Leg.PERP))
-    if isinstance(carry.phase, Enter):
-        sz = max(sz, carry.phase.target_sz)
-    return sz * px
-
-
-def portfolio_usd(state: State) -> Decimal:
-    """Exposure of all markets, USD."""
-    return sum((exposure_usd(state, c) for c in state.carries.values()), ZERO)
-
-
-def committed_usd(state: State, carry: Carry) -> Decimal:
-    """What a market holds at most once every open order filled, USD at today's price."""
-    px = ledger.price(carry, Leg.SPOT)
-    if px is None:
-        return ZERO
-    spot = state.position(carry, Leg.SPOT)
-    for intent in state.of(carry.coin, Leg.SPOT):
-        spot += intent.left_sz if intent.side is Side.BUY else ZERO
-    return max(spot, -state.position(carry, Leg.PERP)) * px
-
-
-def room_usd(state: State, carry: Carry) -> Decimal:
-    """What a market may still add under its cap and the portfolio's, USD; may be below 0."""
-    caps = state.policy.risk
-    everything = sum((committed_usd(state, c) for c in state.carries.values()), ZERO)
-    return min(
-        caps.per_symbol_notional_cap - committed_usd(state, carry),
-        caps.portfolio_notional_cap - everything,
-    )
-
-
-def pledged_usd(state: State, carry: Carry) -> Decimal:
-    """What entries of other markets will still take from the wallets, USD of one leg.
-
-    All of their target, until reads newer than their last fill show what they took already.
-    """
-    account, total = state.account, ZERO
-    for other in state.carries.values():
-        if other.coin == carry.coin or not isinstance(other.phase, Enter):
-            continue
-        asked = min(account.positions_ms, account.balances_ms)
-        shown = asked > max(other.touched_ms.values(), default=-1)
-        taken = min(other.spot_sz, -other.perp_sz) if shown else ZERO
-        px = ledger.price(other, Leg.SPOT) or ZERO
-        total += max(ZERO, other.phase.target_sz - taken) * px
-    return total
-
-
-def entry_size(
-    state: State, carry: Carry, market: Market, ask_px: Decimal, freed_usd: Decimal = ZERO
-) -> Decimal:
-    """Base units of spot a new carry would hold: the target, cut to caps and to what both legs'
-    margin allows, on the coarser lot. freed_usd: as if a carry of so much a leg were closed.
-    """
-    policy = state.policy
-    held = margin.wallets(state)
-    fees = state.account.fees
-    if held is None or fees is None:
-        return ZERO
-    usd = min(
-        policy.strategy.target_usd_notional,
-        policy.risk.per_symbol_notional_cap,
-        policy.risk.portfolio_notional_cap - portfolio_usd(state) + freed_usd,
-        held.affordable(
-            policy.execution.perp_leverage,
-            policy.risk.collateral_buffer,
-            economics.fees_in_force(policy.fees, fees).spot_taker,
-        )
-        - pledged_usd(state, carry)
-        + freed_usd * (ONE - policy.risk.collateral_buffer),
-    )
-    return max(ZERO, floor_to(usd / ask_px, market.lot))
 
 
 def orders_last_minute(state: State) -> int:
@@ -320,18 +231,36 @@ def adding_gates(state: State, carry: Carry) -> Iterator[Gate]:
     locked = f"external_{carry.coin}" in state.latches
     yield _holds("lock", carry.coin, not locked, "locked" if locked else "none", "none")
     yield payment_gate(state, carry)
+    yield distance_gate(state, carry)
+
+
+def distance_gate(state: State, carry: Carry) -> Gate:
+    """What is held short leaves room: all shorts may rise by `liq_distance_warn`."""
+    risk = state.policy.risk
+    held = margin.wallets(state) if state.account.positions else None
+    away = None if held is None else held.distance
+    return _holds(
+        "liq_distance",
+        carry.coin,
+        away is None or away >= risk.liq_distance_warn,
+        "no short" if away is None else show(away.quantize(Decimal("0.0001"))),
+        f">= {show(risk.liq_distance_warn)}",
+    )
 
 
 @attrs.frozen(kw_only=True)
 class Offer:
-    """A carry of the size that could be entered now. sz: base units of spot, 0 without a price.
+    """A carry of the size that could be entered, or added, now. sz: base units of spot, 0 without
+    a price.
 
     notional: USD a leg; expected: fraction of it over the horizon, after every cost. None: unknown.
+    move: USD that must go into the perp wallet first (< 0: out of it).
     """
 
     sz: Decimal = ZERO
     notional: Decimal | None = None
     expected: Decimal | None = None
+    move: Decimal = ZERO
 
 
 def round_trip(state: State, carry: Carry, sz: Decimal) -> economics.Cost | None:
@@ -353,14 +282,14 @@ def offer(state: State, carry: Carry, freed_usd: Decimal = ZERO) -> Offer:
     spot = fresh_book(state, carry, Leg.SPOT)
     if market is None or spot is None or fresh_book(state, carry, Leg.PERP) is None:
         return Offer()
-    sz = entry_size(state, carry, market, spot.ask_px, freed_usd)
+    sz, move = sizing.entry_size(state, carry, market, spot.ask_px, freed_usd)
     notional = (sz * spot.bid_px).quantize(Decimal("0.01"))
     costs = round_trip(state, carry, sz) if sz and carry.forecast is not None else None
     if carry.forecast is None or costs is None:
-        return Offer(sz=sz, notional=notional)
+        return Offer(sz=sz, notional=notional, move=move)
     hours, horizon = state.capabilities.interval_h, policy.strategy.horizon_h
     expected = economics.expected_net(carry.forecast.rate, horizon, hours, costs)
-    return Offer(sz=sz, notional=notional, expected=expected)
+    return Offer(sz=sz, notional=notional, expected=expected, move=move)
 
 
 def money_free(state: State, carry: Carry, found: Offer) -> Gate:
@@ -375,7 +304,7 @@ def money_free(state: State, carry: Carry, found: Offer) -> Gate:
             continue
         lesser = economics.pays_more(carry.forecast, other.forecast)
         if lesser and isinstance(other.phase, Enter | HedgeOk):
-            whole = offer(state, carry, exposure_usd(state, other)).notional or ZERO
+            whole = offer(state, carry, sizing.exposure_usd(state, other)).notional or ZERO
             if whole and (found.notional or ZERO) < CRUMBS * whole:
                 value, passes = f"${found.notional} of ${whole}, {other.coin} binds the rest", False
     return _holds("money_free", carry.coin, passes, value, "at least half of its size")
@@ -427,22 +356,23 @@ def verdict(state: State, carry: Carry) -> Prospect:
 
 
 def entry_gates(state: State, carry: Carry, found: Offer) -> Iterator[Gate]:
-    """All conditions of a new carry; the leverage, which the bot itself can mend, is the last."""
+    """All conditions of a new carry or of more; what the bot itself can mend comes last."""
     coin, policy = carry.coin, state.policy
     strategy, market = policy.strategy, carry.market
     yield from adding_gates(state, carry)
     yield _at_most(
         "foreign_usd", coin, foreign_usd(state, carry).quantize(Decimal("0.01")), 0, True
     )
+    grows = carry.grows and isinstance(carry.phase, HedgeOk)
     flat = (
-        isinstance(carry.phase, Idle)
-        and not carry.perp_sz
+        (grows or (isinstance(carry.phase, Idle) and not carry.perp_sz))
         and not carry.doubts
         and not any(True for _ in state.of(coin))
     )
     word = "yes" if flat else "no"
     yield _holds("flat", coin, flat, word, "no position and nothing in doubt", True)
-    wait = carry.phase.until_ms - state.now_ms if isinstance(carry.phase, Idle) else 0
+    phase = carry.phase
+    wait = phase.until_ms - state.now_ms if isinstance(phase, Idle | HedgeOk) else 0
     yield _at_most("cooldown_ms", coin, max(0, wait), 0)
     count = carry.forecast.count if carry.forecast is not None else None
     yield _at_least("funding_hours", coin, count, PRINTS_MIN, True)
@@ -468,6 +398,9 @@ def entry_gates(state: State, carry: Carry, found: Offer) -> Iterator[Gate]:
         shown = f"{setting.value} {'cross' if setting.cross else 'isolated'}"
     has = setting is not None and setting.value == lever and setting.cross
     yield _holds("leverage", coin, has, shown, f"{lever} cross")
+    # A move that is not seen in both wallets yet leaves one of them as it was, or neither.
+    waits = sum((i.sz for i in state.intents.values() if i.kind is Kind.MOVE), abs(found.move))
+    yield _at_most("transfer_usd", coin, waits.quantize(Decimal("0.01")), 0)
 
 
 def first_blocking(gates: Iterable[Gate]) -> Gate | None:
@@ -479,20 +412,6 @@ def first_blocking(gates: Iterable[Gate]) -> Gate | None:
     return min(failing, key=lambda gate: not gate.fault, default=None)
 
 
-def blocked_only_by_leverage(found: Prospect) -> bool:
-    """Whether setting the leverage is all that stands before an entry."""
-    return [gate.name for gate in found.gates if not gate.passes] == ["leverage"]
-
-
-def liquidation_distance(state: State, carry: Carry) -> Decimal | None:
-    """Rise of the price at which the short would be liquidated, as a fraction; None without one."""
-    held = margin.wallets(state)
-    if held is None or carry.context is None or carry.market is None:
-        return None
-    return margin.short_distance(
-        held.margin_left,
-        state.account.positions,
-        carry.coin,
-        carry.context.mark_px,
-        carry.market.perp.maintenance_rate,
-    )
+def blocked_only_by(found: Prospect, name: str) -> bool:
+    """Whether one gate is all that stands before an entry, as far as was asked."""
+    return [gate.name for gate in found.gates if not gate.passes] == [name]

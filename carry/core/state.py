@@ -10,6 +10,7 @@ from decimal import Decimal
 
 import attrs
 
+from .limits import Limits, Moved, Shrink
 from .num import ZERO
 from .observations import Balance, Context, OpenOrder, Position
 from .policy import Policy
@@ -32,21 +33,24 @@ class Idle:
 
 @attrs.frozen(kw_only=True)
 class Enter:
-    """Buying spot up to `target_sz` in slices, each hedged. `stalled_ms`: time without progress."""
+    """Buying spot up to `target_sz` in slices, each hedged. `stalled_ms`: time without progress.
+    from_sz: spot that was held before; it stays when the rest comes to nothing."""
 
     since_ms: int
     target_sz: Decimal
     stalled_ms: int = 0
+    from_sz: Decimal = attrs.field(default=ZERO, metadata={"since": 2})
 
 
 @attrs.frozen(kw_only=True)
 class HedgeOk:
     """Held and hedged. `leaving_ms`: since when the reasons to leave hold, None when they do not.
-    No discretionary exit before `until_ms` (after one that failed)."""
+    No discretionary exit before `until_ms` (after one that failed). `shrink`: what goes out."""
 
     since_ms: int
     leaving_ms: int | None = None
     until_ms: int = 0
+    shrink: Shrink | None = attrs.field(default=None, metadata={"since": 2})
 
 
 @attrs.frozen(kw_only=True)
@@ -73,7 +77,7 @@ PHASE_NAMES: Mapping[type, str] = {
 MAY_FOLLOW: Mapping[type, tuple[type, ...]] = {
     Idle: (Idle, Enter, HedgeOk),
     Enter: (Enter, HedgeOk, Exit, Idle),
-    HedgeOk: (HedgeOk, Exit),
+    HedgeOk: (HedgeOk, Enter, Exit),
     Exit: (Exit, HedgeOk, Idle),
 }
 
@@ -278,7 +282,8 @@ class Carry:
     was before, as far back as payments may still be booked. resting_ms: how long the slice at work
     has rested without a whole order filled (maker style). halted_ms: when an order of a leg was
     last refused because the market does not trade. unaligned: the carry lost something that nothing
-    explains, and alignment.mode says to leave it to an operator.
+    explains, and alignment.mode says to leave it to an operator. grows: the target was raised and
+    what that allows was not bought yet.
     """
 
     coin: str
@@ -304,6 +309,7 @@ class Carry:
     known: tuple[str, ...] = ()
     failures: int = 0
     blocked: Blocked | None = attrs.field(default=None, metadata={"since": 2})
+    grows: bool = attrs.field(default=False, metadata={"since": 2})
     repair: Repair | None = None
     ledger: Ledger = attrs.field(factory=Ledger)
     foreign_was: tuple[Held, ...] = attrs.field(default=(), metadata={"since": 2})
@@ -348,6 +354,7 @@ class Account:
     balances_ms: int = 0
     positions: Mapping[str, Position] = attrs.field(factory=dict)
     raw_usd: Decimal = ZERO
+    maintenance: Decimal = attrs.field(default=ZERO, metadata={"since": 2})  # the venue's figure
     positions_at_ms: int = 0
     positions_ms: int = 0
     orders_ms: int = 0
@@ -389,15 +396,6 @@ class Gate:
     threshold: str
     passes: bool
     fault: bool = False
-
-
-@attrs.frozen(kw_only=True)
-class Moved:
-    """A move between wallets that counts against the day: intent, when it was asked for, USD."""
-
-    no: int
-    ms: int
-    usd: Decimal
 
 
 @attrs.frozen(kw_only=True)
@@ -445,6 +443,7 @@ class State:
     wants: tuple[str, ...] = ()
     stopping: bool = False
     once: bool = False
+    limits: Limits | None = attrs.field(default=None, metadata={"since": 2})
     moves: tuple[Moved, ...] = attrs.field(default=(), metadata={"since": 2})
     move_retry_ms: int = attrs.field(default=0, metadata={"since": 2})  # no move before
     cancelling: str = ""  # "begun" while everything is being withdrawn, "ended" once nothing rests

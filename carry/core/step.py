@@ -4,7 +4,19 @@ from decimal import Decimal
 
 import attrs
 
-from . import conditions, delisted, ledger, planning, portfolio, resting, risk, writes
+from . import (
+    collateral,
+    conditions,
+    deleverage,
+    delisted,
+    ledger,
+    planning,
+    portfolio,
+    resize,
+    resting,
+    risk,
+    writes,
+)
 from .absorb import absorb
 from .actions import (
     Action,
@@ -52,15 +64,19 @@ def step(state: State, obs: Observations) -> tuple[State, tuple[Action, ...]]:
     actions += more
     state, more = _drawdown(state)
     actions += more
+    state = resize.obeyed(state)
+    near = deleverage.distance(state)
     better = portfolio.switch(state)
     for coin in _order(state):
-        state, more = _market(before, state, coin, better)
+        state, more = _market(before, state, coin, near, better)
         actions += more
+    state, more = collateral.rescue(state, near)
+    actions += more
     state, more = writes.withdraw_strays(state)
     actions += more
-    state, more = _watch(state)
+    state, more = _watch(state, near)
     actions += more
-    state = attrs.evolve(state, wants=wants(state))
+    state = attrs.evolve(state, wants=wants(state, near))
     state, spoken = _coalesced(state, actions)
     state, spoken = in_turn(state, spoken)
     check(state, spoken)
@@ -96,7 +112,7 @@ def _order(state: State) -> tuple[str, ...]:
 
 
 def _market(
-    before: State, state: State, coin: str, better: Switch | None
+    before: State, state: State, coin: str, near: Decimal | None, better: Switch | None
 ) -> tuple[State, tuple[Action, ...]]:
     carry = state.carries[coin]
     px = ledger.price(carry, Leg.PERP)
@@ -104,13 +120,20 @@ def _market(
         return state, ()
     state, given = delisted.handed_over(state, carry)
     carry = state.carries[coin]
-    look = view(before, state, carry, px)
+    look = view(before, state, carry, px, near)
     carry, said = planning.repaired(state, carry, look)
     state = set_carry(state, carry)
     if carry.repair is None:
         state = unsaid(state, f"naked_{coin}")
     said = (*given, *said)
-    found = risk.verdict(state, carry) if isinstance(carry.phase, Idle) else None
+    if isinstance(carry.phase, HedgeOk):
+        phase = resize.shrunk(state, carry, look, carry.phase)
+        said += resize.told(carry.phase, phase, carry, look)
+        carry = attrs.evolve(carry, phase=phase)
+        state = set_carry(state, carry)
+        said += resize.shows(state, carry, look)
+    asks = isinstance(carry.phase, Idle) or (isinstance(carry.phase, HedgeOk) and carry.grows)
+    found = risk.verdict(state, carry) if asks else None
     carry = _waiting(state, carry, found)
     why = f"{risk.SWITCH}{better.idle}" if better and better.held == coin else None
     decision = decide(state, carry, look, found, why)
@@ -118,7 +141,7 @@ def _market(
     old, new = type(carry.phase), type(decision.phase)
     assert new in MAY_FOLLOW[old], f"{coin}: {old.__name__} may not become {new.__name__}"
     if new is not old:
-        carry = attrs.evolve(carry, misses={})
+        carry = attrs.evolve(carry, misses={}, grows=False)
         said += _moved(state, carry, look, decision.phase, found)
         if old is Enter:
             carry, more = _counted(state, carry, kept=new is HedgeOk)
@@ -126,7 +149,13 @@ def _market(
     if decision.phase != carry.phase:
         carry = attrs.evolve(carry, phase=decision.phase)
     state = set_carry(state, carry)
-    if found is not None and risk.blocked_only_by_leverage(found) and carry.leverage is not None:
+    if found is not None and risk.blocked_only_by(found, "leverage") and carry.leverage is not None:
+        state, more = writes.lever(state, state.carries[coin])
+        return state, said + more
+    if found is not None and risk.blocked_only_by(found, "transfer_usd"):
+        state, more = collateral.before_entry(state, found.offer)
+        return state, said + more
+    if resize.relevers(state, state.carries[coin], look):
         state, more = writes.lever(state, state.carries[coin])
         return state, said + more
     state, more = planning.plan(state, state.carries[coin], look, decision)
@@ -219,12 +248,12 @@ def _ages_differ(state: State, carry: Carry) -> bool:
     return bool(carry.spot_sz or carry.perp_sz) and fresh[0] != fresh[1]
 
 
-def _watch(state: State) -> tuple[State, tuple[Action, ...]]:
+def _watch(state: State, near: Decimal | None) -> tuple[State, tuple[Action, ...]]:
     """Alerts of the account as a whole, and the minute's figures."""
     actions: list[Action] = []
     pnl = ledger.total(state)
     for carry in state.carries.values():
-        actions += _distance(state, carry)
+        actions += _distance(state, carry, near)
         actions += conditions.stuck(state, carry)
         if not isinstance(carry.phase, Exit) or not carry.phase.stalled_ms:
             state = unsaid(state, f"stuck_{carry.coin}")
@@ -269,19 +298,22 @@ def _agent(state: State) -> tuple[Action, ...]:
     return (Alert(level=level, name=f"agent_expires_{days[-1]}d", coin=None, text=text),)
 
 
-def _distance(state: State, carry: Carry) -> tuple[Action, ...]:
-    distance = risk.liquidation_distance(state, carry)
-    warn = state.policy.risk.liq_distance_warn
-    if distance is None or distance >= warn:
+def _distance(state: State, carry: Carry, near: Decimal | None) -> tuple[Action, ...]:
+    limits = state.policy.risk
+    warn = limits.liq_distance_warn
+    if near is None or near >= warn or not carry.perp_sz:
         return ()
-    percent = (distance * 100).quantize(Decimal("0.1"))
+    percent = (near * 100).quantize(Decimal("0.1"))
+    others = sum(1 for other in state.carries.values() if other.perp_sz) > 1
     text = (
-        f"{carry.coin} may rise {show(percent)} % before the short is liquidated, less than "
-        f"{show(warn * 100)} %: add USDC to the account, or flatten."
+        f"{carry.coin} may rise {show(percent)} % {'with the others ' if others else ''}before the "
+        f"short is liquidated, less than {show(warn * 100)} %. Below "
+        f"{show(limits.liq_distance_min * 100)} % both legs are shrunk by themselves; USDC added "
+        "to the account keeps the size."
     )
     # What comes nearer is news: below two thirds, and below one third of the warning.
-    near = "_close" if distance < warn / 3 else "_nearer" if distance < warn * 2 / 3 else ""
-    name = f"liquidation_{carry.coin}{near}"
+    how = "_close" if near < warn / 3 else "_nearer" if near < warn * 2 / 3 else ""
+    name = f"liquidation_{carry.coin}{how}"
     return (Alert(level="page", name=name, coin=carry.coin, text=text),)
 
 

@@ -6,18 +6,24 @@ Names: "mode", "markets", "positions", "balances", "orders", "fills", "receipts"
 position.
 """
 
-from .num import ZERO
+from decimal import Decimal
+
+from .num import ONE, ZERO
 from .reconcile import reconciled
 from .state import Carry, Ended, Enter, Exit, Idle, Kind, Open, Sent, State, Unknown
 from .types import Leg
 
 RECONCILE_MS = 300_000  # at least this often all sources are read together, for the residual
 FILLS_MS = 1_900  # an order's fills are looked for this often: two looks 2 s apart decide it
+H_MS = 3_600_000  # the poll plan reads contexts by itself long before
+MOVED = Decimal("0.005")  # a book this far from the mark asks for a newer one
+MOVED_MS = 3_000  # and no oftener than the venue makes them
+DANGER_MS = 5_000  # how often marks and wallets are read when liquidation is near
 HURRY_MS = 5_000  # and this often until positions are protected and the baseline is taken
 
 
-def wants(state: State) -> tuple[str, ...]:
-    """The reads wanted now, each once."""
+def wants(state: State, near: Decimal | None = None) -> tuple[str, ...]:
+    """The reads wanted now, each once. near: how far all shorts may rise before liquidation."""
     account = state.account
     found: dict[str, bool] = {}
     if _due(state):
@@ -29,6 +35,8 @@ def wants(state: State) -> tuple[str, ...]:
     for carry in state.carries.values():
         for name in _of_market(state, carry):
             found[name] = True
+    if near is not None:
+        found.update(dict.fromkeys(_of_danger(state, near), True))
     waits = any(isinstance(i.status, Ended | Unknown) for i in state.intents.values())
     unseen = any(_filled_unseen(state, carry) for carry in state.carries.values())
     period = FILLS_MS if waits else HURRY_MS
@@ -41,6 +49,28 @@ def wants(state: State) -> tuple[str, ...]:
     order = ("mode", "markets", "positions", "balances", "orders", "fills", "receipts", "transfers")
     first = [name for name in order if name in found]
     return (*first, *(name for name in found if name not in order))
+
+
+def _of_danger(state: State, near: Decimal) -> tuple[str, ...]:
+    """What says how near liquidation is, oftener when it is near or the price has moved."""
+    account = state.account
+    close = near < state.policy.risk.liq_distance_warn
+    marked = min((c.context_ms for c in state.carries.values() if c.perp_sz), default=0)
+    moved = any(_moved(c) for c in state.carries.values() if c.perp_sz)
+    names: list[str] = []
+    if state.now_ms - marked >= (DANGER_MS if close else MOVED_MS if moved else H_MS):
+        names.append("contexts")
+    if close and state.now_ms - min(account.positions_ms, account.balances_ms) >= DANGER_MS:
+        names += ["positions", "balances"]
+    return tuple(names)
+
+
+def _moved(carry: Carry) -> bool:
+    """Whether the perp's book left the mark that liquidation is judged by."""
+    quote = carry.quotes.get(Leg.PERP.value)
+    if quote is None or carry.context is None:
+        return False
+    return abs(quote.book.mid_px / carry.context.mark_px - ONE) > MOVED
 
 
 def _due(state: State) -> bool:

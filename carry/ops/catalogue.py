@@ -10,7 +10,7 @@ from typing import Final
 
 import attrs
 
-from carry.core import risk
+from carry.core import deleverage
 from carry.core.state import Condition, State
 from carry.core.step import gates
 
@@ -33,7 +33,7 @@ def _unhedged(state: State, market: str) -> bool:
 
 def _near_liquidation(state: State, market: str) -> bool:
     carry = state.carries.get(market)
-    distance = None if carry is None else risk.liquidation_distance(state, carry)
+    distance = None if carry is None else deleverage.of_market(state, carry)
     return distance is not None and distance < state.policy.risk.liq_distance_warn
 
 

@@ -26,6 +26,10 @@ RELATIONS = {
     "execution.hedge_repair_stage_ms": "at most hedge_repair_timeout_ms",
     "execution.maker_timeout_ms": "below entry_timeout_ms in maker style",
     "execution.perp_cross": "must be true",
+    "execution.perp_leverage": "(1+1/L)/(1-collateral_buffer)-1 above risk.liq_distance_min",
+    "risk.liq_distance_min": "below liq_distance_warn",
+    "risk.liq_distance_target": "at least liq_distance_warn",
+    "risk.hard_cap": "above per_symbol_notional_cap",
     "risk.per_symbol_notional_cap": "at most portfolio_notional_cap",
     "risk.slice_usd": "at least strategy.min_exposure_usd",
     "risk.budget_actions_floor": "at most budget_actions_min",
@@ -46,6 +50,7 @@ RELATIONS = {
 # What a key that is left out by default looks like when it is given.
 SAMPLES = {
     "strategy.delta_band_usd": "20",
+    "risk.hard_cap": "3000",
     "fees.spot_maker": "0.04%",
     "fees.spot_taker": "0.07%",
     "fees.perp_maker": "0.015%",

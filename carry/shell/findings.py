@@ -10,12 +10,12 @@ from typing import Final
 
 import attrs
 
-from carry.core import margin, risk
+from carry.core import margin, risk, sizing
 from carry.core.actions import Action, MoveUsd, Place, SetLeverage
 from carry.core.num import ZERO, show
 from carry.core.state import Carry, Gate, State
 from carry.core.step import gates
-from carry.core.types import AccountMode, Leg
+from carry.core.types import AccountMode, Fees, Leg
 from carry.venues.base import Identity
 
 from .outlook import Pair, percent
@@ -29,6 +29,9 @@ AGENT_DAYS_WARN: Final = 14
 ACTIONS_WARN: Final = 5_000
 CENT: Final = Decimal("0.01")
 NTP: Final = "set the clock (NTP): timedatectl set-ntp true"
+
+
+FREE: Final = Fees(spot_maker=ZERO, spot_taker=ZERO, perp_maker=ZERO, perp_taker=ZERO)
 
 
 @attrs.frozen
@@ -118,9 +121,10 @@ def funds(state: State) -> Finding:
         text += f" (spot {show(held.spot_total)}, perp {show(held.perp_equity.quantize(CENT))})"
     text += "".join(f", {word}" for word in (*coins, *short))
     needed = smallest_usd(state)
-    fee = ZERO if told.fees is None else told.fees.spot_taker
+    rates = [c.market.perp.maintenance_rate for c in configured(state) if c.market is not None]
+    fees = told.fees if told.fees is not None else FREE
+    now = held.affordable(sizing.terms_of(state.policy, fees, max(rates, default=ZERO)))
     lever, buffer = state.policy.execution.perp_leverage, state.policy.risk.collateral_buffer
-    now = held.affordable(lever, buffer, fee)
     if now >= needed or coins or short:
         return Finding(GREEN, "funds", f"{text}; ${show(now.quantize(CENT))} a leg can be carried")
     whole = held.equity * lever / (1 + lever) * (1 - buffer)

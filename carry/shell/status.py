@@ -6,7 +6,7 @@ A pure function of the state; numbers are decimal strings, so that a program rea
 from decimal import Decimal
 from typing import Any
 
-from carry.core import ledger, risk
+from carry.core import deleverage, ledger, risk, sizing
 from carry.core.num import BPS, ONE, ZERO, show
 from carry.core.state import PHASE_NAMES, Carry, Ended, Gate, HedgeOk, Idle, Open, State
 from carry.core.step import gates, naked
@@ -82,8 +82,8 @@ def market(state: State, carry: Carry, found: tuple[Gate, ...]) -> Report:
     context = carry.context
     band = None
     if carry.market is not None and px is not None:
-        band = risk.band_usd(state.policy, carry.market, px).quantize(CENT)
-    distance = risk.liquidation_distance(state, carry)
+        band = sizing.band_usd(state.policy, carry.market, px).quantize(CENT)
+    distance = deleverage.of_market(state, carry)
     at_px = None if distance is None or context is None else context.mark_px * (ONE + distance)
     next_usd = None
     if context is not None:
@@ -188,7 +188,7 @@ def _stays(state: State, carry: Carry) -> str:
         how = f"{carry.coin} stays hedged and funding goes on"
     else:
         how = f"{carry.coin} stays as it is, hedged"
-    distance = risk.liquidation_distance(state, carry)
+    distance = deleverage.of_market(state, carry)
     if distance is None or carry.context is None or carry.market is None:
         return how if carry.perp_sz == ZERO else f"{how}; how far liquidation is, is not known"
     at_px = carry.market.perp.rule.down(carry.context.mark_px * (ONE + distance))

@@ -5,7 +5,7 @@ from decimal import Decimal as D
 import attrs
 import pytest
 
-from carry.core import risk
+from carry.core import sizing
 from carry.core.actions import Place
 from carry.core.observations import BookSeen
 from carry.core.policy import Risk
@@ -59,4 +59,4 @@ def test_the_cap_at_the_price_of_now(factor: str, cap: str, bought_usd: str) -> 
 
     assert abs(usd - D(bought_usd)) < 1, usd
     if buys:
-        assert risk.room_usd(after, after.carries["HYPE"]) >= 0
+        assert sizing.room_usd(after, after.carries["HYPE"]) >= 0

@@ -172,6 +172,17 @@ def doubted(state: State) -> State:
 
 
 CAPPED = {"risk.portfolio_notional_cap": "300", "risk.per_symbol_notional_cap": "300"}
+def short_of(usd: str) -> Callable[[State], State]:
+    """A short of a coin that is not ours, worth `usd`, before the tick."""
+
+    def change(state: State) -> State:
+        other = Position(sz=D(-1), entry_ntl=D(usd), margin_used=D(0), value=D(usd), rate=D("0.05"))
+        account = attrs.evolve(state.account, positions={"DOGE": other})
+        return attrs.evolve(state, account=account)
+
+    return change
+
+
 NARROW = {"spot": "25.00/25.001", "perp": "25.00/25.001"}
 AT_25 = "24.9999/25.0001"
 ABOVE = {"perp": AT_25, "spot": "24.9/24.9002"}
@@ -285,6 +296,17 @@ CASES: tuple[Case, ...] = (
         also=("spot_basis_bps", "perp_basis_bps"),
     ),
     Case(gate="lock", passes=False, hook=locked),
+    # With 1000: a short of another coin worth 300 leaves (1000 - 15) / 315; one worth 2000, at the
+    # same 5 %, (1000 - 100) / 2100 = 0.43, and no size that would keep the target either.
+    Case(gate="liq_distance", passes=True, hook=short_of("-300"), events="mute positions"),
+    Case(
+        gate="liq_distance",
+        passes=False,
+        hook=short_of("-2000"),
+        events="mute positions",
+        config={"risk.liq_distance_warn": "0.43", "risk.liq_distance_target": "0.43"},
+        also=UNSIZED,
+    ),
     # 40 minutes after the epoch of the scenarios is a payment.
     Case(gate="to_payment_ms", passes=True, quotes={"funding": "-1bp"}, t="38m59.999s"),
     Case(gate="to_payment_ms", passes=True, quotes={"funding": "-1bp"}, t="39m"),
@@ -343,6 +365,8 @@ CASES: tuple[Case, ...] = (
         "strategy.enter_threshold_apr",
         (("0.811863", True), ("0.811864", True), ("0.811865", False)),
     ),
+    Case(gate="transfer_usd", passes=True, account={"mode": "split", "perp_usd": "300"}),
+    Case(gate="transfer_usd", passes=False, account={"mode": "split"}),
     Case(gate="leverage", passes=True, market={"leverage": "1"}),
     Case(gate="leverage", passes=False, market={"leverage": "2"}),
     Case(gate="leverage", passes=False, market={"leverage": "1", "margin": "isolated"}),

@@ -5,8 +5,8 @@ from decimal import Decimal as D
 import attrs
 import pytest
 
-from carry.core import margin, risk
-from carry.core.margin import Split, Unified, short_distance
+from carry.core import deleverage, margin, sizing
+from carry.core.margin import Split, Terms, Unified
 from carry.core.observations import Position
 from carry.core.types import AccountMode
 
@@ -31,25 +31,27 @@ def position(sz: str, entry: str = "0", used: str = "0") -> Position:
 def test_distance_to_liquidation_of_a_short(leverage: str, mmr: str, percent: str) -> None:
     entry, sz, rate = D(100), D(7), D(mmr)
     equity = entry * sz / D(leverage)  # at entry: all of the margin
-    left = equity - entry * sz * rate
-    distance = short_distance(left, {"BTC": position("-7")}, "BTC", entry, rate)
+    wallets = Split(
+        spot_free=D(0),
+        spot_total=D(0),
+        perp_equity=equity,
+        margin_used=equity,
+        maintenance=entry * sz * rate,
+        exposure=entry * sz * (1 + rate),
+    )
+    distance = wallets.distance
     assert distance is not None
     assert (distance * 100).quantize(D("0.1")) == D(percent)
 
 
-def test_distance_by_the_venues_formula() -> None:
-    """liq = mark - side x margin / size / (1 - l x side), side -1: the venue's page, by hand."""
-    left, sz, mark, rate = D(100), D(2), D(50), D("0.05")
-    liq = mark + left / sz / (1 + rate)
-    found = short_distance(left, {"X": position("-2")}, "X", mark, rate)
-    assert found is not None
-    assert found.quantize(D("1e-20")) == (liq / mark - 1).quantize(D("1e-20"))
-
-
-@pytest.mark.parametrize("held_sz", [None, "0", "3"])
-def test_without_a_short_nothing_is_near(held_sz: str | None) -> None:
-    positions = {} if held_sz is None else {"X": position(held_sz)}
-    assert short_distance(D(1), positions, "X", D(1), D("0.05")) is None
+def terms(leverage: int = 1, rate: str = "0", distance: str = "0", buffer: str = "0.1") -> Terms:
+    return Terms(
+        leverage=leverage,
+        buffer=D(buffer),
+        fee=D("0.001"),
+        rate=D(rate),
+        distance=D(distance),
+    )
 
 
 def split(spot: str, perp: str, used: str = "0") -> Split:
@@ -74,7 +76,7 @@ def split(spot: str, perp: str, used: str = "0") -> Split:
     ],
 )
 def test_what_a_split_account_affords(wallets: Split, leverage: int, usd: str) -> None:
-    assert wallets.affordable(leverage, D("0.1"), D("0.001")) == D(usd)
+    assert wallets.affordable(terms(leverage)) == D(usd)
     assert wallets.margin_left == wallets.perp_equity - 5
 
 
@@ -93,7 +95,7 @@ def test_what_a_unified_account_affords(
     cash: str, pnl: str, hold: str, used: str, leverage: int, usd: str
 ) -> None:
     wallets = Unified(cash=D(cash), pnl=D(pnl), hold=D(hold), margin_used=D(used), maintenance=D(1))
-    assert wallets.affordable(leverage, D("0.1"), D("0.001")) == D(usd)
+    assert wallets.affordable(terms(leverage)) == D(usd)
     assert wallets.margin_left == D(cash) + D(pnl) - 1
 
 
@@ -142,16 +144,13 @@ def _lever(state):  # type: ignore[no-untyped-def]
 
 def test_the_distance_of_a_carry_is_the_wallets() -> None:
     player = held(account={"mode": "split", "usd": "1000", "perp_usd": "300"})
-    found = risk.liquidation_distance(player.state, carry(player.state))
     # 300 of margin less the fee, less 5 % of 199.5, over 7.98 at 1.05, against a mark of 25
     fee = D("7.98") * D("24.999") * D("0.00045")
     gain = D("7.98") * (D("24.999") - D(25))  # sold a tick below the mark
     left = 300 - fee + gain - D("199.5") * D("0.05")
-    assert found == left / D("7.98") / D("1.05") / 25
-    assert (
-        risk.liquidation_distance(player.state, attrs.evolve(carry(player.state), context=None))
-        is None
-    )
+    assert deleverage.distance(player.state) == left / (D("199.5") * D("1.05"))
+    unread = attrs.evolve(player.state, account=attrs.evolve(player.state.account, usd=None))
+    assert deleverage.distance(unread) is None
 
 
 def test_nothing_is_affordable_before_fees_are_known() -> None:
@@ -159,4 +158,4 @@ def test_nothing_is_affordable_before_fees_are_known() -> None:
     go(player, 0, "mute fees")
     market = carry(player.state).market
     assert market is not None
-    assert risk.entry_size(player.state, carry(player.state), market, D(25)) == 0
+    assert sizing.entry_size(player.state, carry(player.state), market, D(25)) == (0, 0)

@@ -6,7 +6,7 @@ from typing import Any
 import attrs
 import pytest
 
-from carry.core import phases, portfolio, risk
+from carry.core import phases, portfolio, risk, sizing
 from carry.core.num import BPS
 from carry.core.state import Enter, Exit, HedgeOk, State
 from carry.core.types import Leg
@@ -134,7 +134,7 @@ def test_a_market_that_another_is_left_for_waits_for_all_of_the_money() -> None:
 def test_half_of_its_size_is_no_crumb(spare: str, free: bool) -> None:
     state = holding(ETH="2bp").state
     idle = state.carries["ETH"]
-    whole = risk.offer(state, idle, risk.exposure_usd(state, state.carries["HYPE"])).notional
+    whole = risk.offer(state, idle, sizing.exposure_usd(state, state.carries["HYPE"])).notional
     assert whole is not None
     found = risk.Offer(sz=D(1), notional=whole * D(spare))
     assert risk.money_free(state, idle, found).passes is free

@@ -23,6 +23,7 @@ from carry.core import (
     reconcile,
     resting,
     risk,
+    sizing,
     writes,
 )
 from carry.core import observations as seen
@@ -224,7 +225,7 @@ def test_each_stray_is_withdrawn_under_a_nonce_of_its_own() -> None:
 def test_a_market_without_a_price_has_no_exposure_and_no_view() -> None:
     unseen = Carry(coin="X")
     state = held().state
-    assert risk.exposure_usd(state, unseen) == 0
+    assert sizing.exposure_usd(state, unseen) == 0
     assert risk.foreign_usd(state, unseen) == 0
     assert ledger.price(unseen, Leg.SPOT) is None
     assert not naked(state, unseen)
@@ -345,4 +346,4 @@ def test_an_unpriced_market_explains_nothing_of_the_account() -> None:
     unseen = Carry(coin="DOGE", foreign_spot=D(5))
     both = attrs.evolve(state, carries={**state.carries, "DOGE": unseen})
     assert ledger.explained(both) == ledger.explained(state)
-    assert risk.committed_usd(both, unseen) == 0
+    assert sizing.committed_usd(both, unseen) == 0

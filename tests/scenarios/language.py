@@ -25,7 +25,7 @@ D = Decimal
 HERE = Path(__file__).parent
 HEAD = ("name", "why", "config", "account", "markets", "start", "residual", "ticks")
 PHASES = ("idle", "enter", "hedge_ok", "exit")
-ACTIONS = ("buy", "sell", "fence", "query", "cancel", "withdraw", "leverage", "alert")
+ACTIONS = ("buy", "sell", "fence", "query", "cancel", "withdraw", "leverage", "move", "alert")
 UNIT_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 

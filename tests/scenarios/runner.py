@@ -21,6 +21,7 @@ from carry.core.actions import (
     Cancel,
     CancelForeign,
     Fence,
+    MoveUsd,
     Note,
     Place,
     Query,
@@ -221,7 +222,7 @@ def _must(holds: bool, where: str, what: str) -> None:
 
 
 def _needs(action: Action) -> bool:
-    return isinstance(action, Place | Cancel | Fence | SetLeverage | Query)
+    return isinstance(action, Place | Cancel | Fence | SetLeverage | MoveUsd | Query)
 
 
 def _quote(where: str, cell: str | None) -> tuple[Decimal, Decimal] | None:
@@ -303,6 +304,11 @@ class _Events:
                 return action
         raise Malformed(f"{self.where}: no {kind.__name__} was asked for in the row above")
 
+    def _asked(self, what: str) -> Any:
+        """The write of the last tick that is meant: of a leg, or of none."""
+        kinds = {"leverage": SetLeverage, "move": MoveUsd}
+        return self._write(kinds[what]) if what in kinds else self._placed(what)
+
     def _touch(self, place: Place) -> Decimal:
         """The price the order met: that of the row above, when it was sent."""
         quote = self.was[place.coin][0 if place.leg is Leg.SPOT else 1]
@@ -347,6 +353,8 @@ class _Events:
                 self._tell(fill)
             elif isinstance(action, SetLeverage):
                 self.on_set()
+            elif isinstance(action, MoveUsd):
+                self.on_moved()
 
     def on_part(self, leg: str, sz: str) -> None:
         """Accepted, filled in part, and the rest is gone."""
@@ -397,18 +405,18 @@ class _Events:
         self.world.hidden.append(self._execute(self._working(leg), D(sz)))
 
     def on_refuse(self, leg: str, code: str) -> None:
-        action = self._write(SetLeverage) if leg == "leverage" else self._placed(leg)
+        action = self._asked(leg)
         if code not in seen.REFUSALS:
             raise Malformed(f"{self.where}: unknown refusal {code!r}")
         text = f"the venue's words for {code}"
         self.outcomes.append(seen.Refused(intent=action.intent, code=code, text=text))
 
     def on_notsent(self, leg: str) -> None:
-        action = self._write(SetLeverage) if leg == "leverage" else self._placed(leg)
+        action = self._asked(leg)
         self.outcomes.append(seen.NotSent(intent=action.intent, why="no connection"))
 
     def on_unknown(self, leg: str) -> None:
-        action = self._write(SetLeverage) if leg == "leverage" else self._placed(leg)
+        action = self._asked(leg)
         self.outcomes.append(seen.OutcomeUnknown(intent=action.intent, why="timeout"))
 
     def on_set(self) -> None:
@@ -416,6 +424,24 @@ class _Events:
         pair = self.world.pairs[action.coin]
         pair.leverage, pair.cross = action.leverage, action.cross
         self.outcomes.append(seen.Done(intent=action.intent))
+
+    def on_moved(self) -> None:
+        """USDC changed wallets, and the venue's record of transfers has it."""
+        action = self._write(MoveUsd)
+        self.world.move(action.usd, action.to_perp, action.nonce)
+        self.outcomes.append(seen.Done(intent=action.intent))
+
+    def on_moved_unrecorded(self) -> None:
+        """It changed wallets, and no record says so."""
+        action = self._write(MoveUsd)
+        self.world.move(action.usd, action.to_perp, None)
+        self.outcomes.append(seen.Done(intent=action.intent))
+
+    def on_moves_unanswered(self) -> None:
+        """It changes wallets and is recorded; only the answer was lost."""
+        action = self._write(MoveUsd)
+        self.world.move(action.usd, action.to_perp, action.nonce)
+        self.outcomes.append(seen.OutcomeUnknown(intent=action.intent, why="timeout"))
 
     # --- the fence, records, cancels --------------------------------------------------------------
 
@@ -732,6 +758,8 @@ def _ask(action: Action, many: bool) -> str:
             return f"{coin}withdraw {action.oid}"
         case SetLeverage():
             return f"{coin}leverage {action.leverage}"
+        case MoveUsd():
+            return f"move {show(action.usd)} {'in' if action.to_perp else 'out'}"
         case Fence():
             return f"fence {action.intent}"
         case Query():

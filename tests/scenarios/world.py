@@ -152,6 +152,23 @@ class World:
         self.transfers.append(new)
         self.usd += usd
 
+    def move(self, usd: Decimal, to_perp: bool, nonce: int | None) -> None:
+        """USD between the two wallets of a split account."""
+        sign = 1 if to_perp else -1
+        self.usd -= sign * usd
+        self.perp_usd += sign * usd
+        if nonce is not None:
+            name = f"transfer-{len(self.transfers)}"
+            row = Transfer(
+                transfer_id=name,
+                usd=ZERO,
+                at_ms=self.venue_ms - 1,
+                kind="send",
+                moved_usd=sign * usd,
+                nonce=nonce,
+            )
+            self.transfers.append(row)
+
     def _cash(self, leg: Leg, usd: Decimal) -> None:
         if leg is Leg.PERP and self.mode is AccountMode.SPLIT:
             self.perp_usd += usd

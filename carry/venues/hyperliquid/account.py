@@ -65,6 +65,7 @@ class _PositionRow(msgspec.Struct):
     positionValue: str
     unrealizedPnl: str
     marginUsed: str
+    maxLeverage: int = 0
 
 
 class _PositionItem(msgspec.Struct):
@@ -87,6 +88,8 @@ def _position_of(row: _PositionRow) -> Position:
         sz=sz,
         entry_ntl=signed - number(row.unrealizedPnl),
         margin_used=number(row.marginUsed),
+        value=signed,
+        rate=ONE / (2 * row.maxLeverage) if row.maxLeverage > 0 else ZERO,
     )
 
 
