@@ -60,6 +60,13 @@ def test_defaults_are_within_their_bounds() -> None:
             Policy(execution=Execution(style="maker", maker_timeout_ms=60_000)),
         ),
         ("execution.perp_cross", Policy(execution=Execution(perp_cross=False))),
+        ("risk.liq_distance_min", Policy(risk=Risk(liq_distance_min=D("0.3")))),
+        ("risk.liq_distance_target", Policy(risk=Risk(liq_distance_target=D("0.299")))),
+        (
+            "execution.perp_leverage",
+            Policy(execution=Execution(perp_leverage=5), risk=Risk(collateral_buffer=D(0))),
+        ),
+        ("risk.hard_cap", Policy(risk=Risk(hard_cap=D(2000)))),
         ("risk.skew_ms_warn", Policy(risk=Risk(skew_ms_warn=5001))),
         ("markets", Policy(markets=(MarketPolicy(base="X"), MarketPolicy(base="X")))),
     ],
@@ -80,11 +87,23 @@ def test_a_contradiction_is_named(key: str, policy: Policy) -> None:
         Policy(execution=Execution(hedge_repair_stage_ms=5000)),
         Policy(execution=Execution(style="maker", maker_timeout_ms=59_999)),
         Policy(execution=Execution(maker_timeout_ms=60_000)),
+        Policy(risk=Risk(liq_distance_min=D("0.299"))),
+        Policy(risk=Risk(liq_distance_target=D("0.3"))),
+        Policy(execution=Execution(perp_leverage=5), risk=Risk(collateral_buffer=D("0.001"))),
+        Policy(risk=Risk(hard_cap=D(2001))),
         Policy(risk=Risk(skew_ms_warn=5000)),
     ],
 )
 def test_at_the_relation_it_holds(policy: Policy) -> None:
     assert contradictions(policy) == ()
+
+
+def test_a_leverage_that_leaves_no_room_is_refused_with_both_numbers() -> None:
+    """Leverage 5 without a buffer: spot is 5/6 of the equity, and 1/6 backs 5/6: a rise of 20 %."""
+    tight = Policy(execution=Execution(perp_leverage=5), risk=Risk(collateral_buffer=D(0)))
+    ((_, sentence),) = contradictions(tight)
+    assert "a rise of 0.2 at entry" in sentence
+    assert "liq_distance_min 0.2" in sentence
 
 
 def test_markets_by_name_and_their_reserve() -> None:
