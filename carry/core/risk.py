@@ -330,7 +330,7 @@ def _slice_gate(state: State, carry: Carry) -> Gate:
     left = smallest = None
     px, market = ledger.price(carry, Leg.SPOT), carry.market
     if px is not None and market is not None:
-        dust = max(ZERO, carry.spot_sz) * px
+        dust = max(ZERO, carry.spot_sz + carry.perp_sz) * px
         left = (state.policy.risk.slice_usd - dust).quantize(Decimal("0.01"))
         lots = ceil_to(market.min_notional * Decimal("1.1") / px, market.lot)
         # A little more than the mid of now: what takes may pay some ticks beyond the touch.
