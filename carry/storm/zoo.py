@@ -228,7 +228,7 @@ def others_are_ours() -> Any:
     return mock.patch.object(holdings, "_taken", taken)
 
 
-@animal("a process begins without what the last one had on its way", "F100+F21", 0, 1, 2)
+@animal("a process begins without what the last one had on its way", "F21+F22+F100", 2, 6)
 def forgets_what_was_sent() -> Any:
     def load(self: Any) -> Any:
         state = real(self)
@@ -238,7 +238,7 @@ def forgets_what_was_sent() -> Any:
     return mock.patch.object(journal.Journal, "load", load)
 
 
-@animal("a nonce that is used up means that the order never landed", "F20+F32+F36", 0, 1, 2)
+@animal("a nonce that is used up means that the order never landed", "F20+F27+F40", 6)
 def closed_means_never() -> Any:
     def outcome(state: State, fact: Any) -> Any:
         intent = state.intents.get(str(getattr(fact, "intent", "")))
