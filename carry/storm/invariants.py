@@ -383,7 +383,8 @@ class Truth:
         for action in actions:
             if isinstance(action, Alert):
                 raise Violation("L7", f"an alert without a fault: {action.name}: {action.text}")
-            if isinstance(action, Cancel) and after.policy.execution.style == "taker":
+            takes = after.policy.execution.style == "taker" and after.policy.execution.tif == "ioc"
+            if isinstance(action, Cancel) and takes:
                 raise Violation("L7", f"a cancel without a fault: {action}")
         for coin, watch in self.naked.items():
             carry, was = after.carries.get(coin), before.carries.get(coin)

@@ -220,5 +220,8 @@ class Life:
         touched = max(times, default=0)
         read = min(account.positions_ms, account.balances_ms)
         swept = min(account.fills_ms, account.receipts_ms, account.transfers_ms)
-        return read > touched and swept >= read and not state.intents
+        # The venue itself may trade, as when it sweeps dust at midnight: that must be read, too.
+        looked_ms = self.world.exchange.now - (state.now_ms - read)
+        traded = any(row["time"] >= looked_ms for row in list(self.world.truth.account.fills)[-4:])
+        return read > touched and swept >= read and not state.intents and not traded
 

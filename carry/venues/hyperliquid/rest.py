@@ -42,6 +42,9 @@ class Posted:
     why: str
 
 
+DECISIVE = ("fills", "order")
+
+
 class Rest:
     """Requests of one bot to one venue, inside its weight budget and its deadlines.
 
@@ -77,12 +80,16 @@ class Rest:
         return status, content
 
     def info(self, source: str, request: Mapping[str, Any], weight: int) -> Answer:
-        """A read. `source` names it in faults; `weight` as the venue counts it, without rows."""
+        """A read. `source` names it in faults; `weight` as the venue counts it, without rows.
+
+        What decides the fate of an order may use what is kept for orders.
+        """
         sent_ms = self._clock.mono_ms()
-        if not self.budget.take(weight, Tier.READ, sent_ms):
+        tier = Tier.WRITE if source.partition(":")[0] in DECISIVE else Tier.READ
+        if not self.budget.take(weight, tier, sent_ms):
             used = self.budget.used(sent_ms)
             raise ReadFailed(
-                source, "budget", f"{used} of {int(Tier.READ)} weight used in the last minute"
+                source, "budget", f"{used} of {int(tier)} weight used in the last minute"
             )
         try:
             status, body = self._post("/info", _json(request))
