@@ -48,11 +48,13 @@ class Rates(NamedTuple):
 
 
 class Held(NamedTuple):
-    """A perp position: signed size, its signed cost in USD, and the margin it uses."""
+    """A perp position: signed size, its signed cost and worth in USD, the margin it uses."""
 
     szi: Decimal
     cost: Decimal
     margin_used: Decimal
+    value: Decimal
+    max_leverage: int
 
 
 class Perps(NamedTuple):
@@ -228,9 +230,10 @@ class Direct:
         positions = {}
         for asset_id, position in sorted(account.positions.items()):
             if position.szi:
-                used = ex.info.margin_used(account, asset_id)
-                held = Held(position.szi, position.cost, used)
-                positions[ex.assets[asset_id].base] = held
+                asset, used = ex.assets[asset_id], ex.info.margin_used(account, asset_id)
+                worth = position.szi * ex.mark(asset)
+                held = Held(position.szi, position.cost, used, worth, asset.max_leverage)
+                positions[asset.base] = held
         whole = ex.info.margin(account, summary)
         maintenance = near(summary.maintenance, USD6)
         return Perps(positions, whole.value, whole.raw, whole.used, maintenance, ex.now)

@@ -153,6 +153,7 @@ class Gatherer:
         self._failed: dict[str, tuple[int, int]] = {}  # name: (times in a row, when last)
         self._spent: deque[tuple[int, int]] = deque()  # weights of reads, in the last minute
         self._room = 0
+        self._unprotected = True  # what a start waits for is asked for again soon
         self._lost: dict[str, bool] = {}  # channels of the stream that missed something
         self._hasty = False  # reads of this tick end when something of ours happens
 
@@ -217,6 +218,7 @@ class Gatherer:
     def _due(self, state: State) -> list[str]:
         """Names of the reads for now, in the order of the plan."""
         self._room = SLOW_WEIGHT_MAX
+        self._unprotected = state.protected_ms is None
         now_ms, coins = self._clock.mono_ms(), tuple(state.carries)
         wanted = {name for name in state.wants if name.split(":")[0] in RANK}
         wanted.update(name for name in self._lost if name.split(":")[0] in RANK)
@@ -253,7 +255,7 @@ class Gatherer:
         if not times:
             return True
         wait_ms = BACKOFF_MS[min(times, len(BACKOFF_MS)) - 1]
-        if name in SWEEP:
+        if name in SWEEP or self._unprotected:
             wait_ms = min(wait_ms, SWEEP_BACKOFF_MS)
         return now_ms - last_ms >= wait_ms
 

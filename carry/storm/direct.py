@@ -19,7 +19,7 @@ from carry.core.actions import (
     SetLeverage,
     Write,
 )
-from carry.core.num import ZERO
+from carry.core.num import ONE, ZERO
 from carry.core.observations import (
     Accepted,
     AgentRead,
@@ -64,7 +64,7 @@ from carry.venues.hyperliquid.constants import CAPABILITIES, QUOTE_NAME, Network
 from carry.venues.hyperliquid.metadata import NOTHING_KNOWN, Known, Listed
 from carry.venues.hyperliquid.refusals import closes_nonce, code_of, says_gone
 from carry.venues.hyperliquid.replies import NO_INTENT, outcome_of, unsent
-from carry.venues.hyperliquid.rest import Posted, shorten
+from carry.venues.hyperliquid.rest import DECISIVE, Posted, shorten
 from carry.venues.hyperliquid.transfers import read_transfers
 from carry.venues.hyperliquid.venue import tier_of
 from carry.venues.hyperliquid.wire import action_of, send_asset
@@ -126,7 +126,8 @@ class DirectVenue:
     ) -> tuple[_T, int]:
         """What `look` finds, and when it was asked. Raises ReadFailed."""
         sent_ms = self._clock.mono_ms()
-        if not self.budget_used.take(weight, Tier.READ, sent_ms):
+        tier = Tier.DECIDE if source.partition(":")[0] in DECISIVE else Tier.READ
+        if not self.budget_used.take(weight, tier, sent_ms):
             raise ReadFailed(source, "budget", "the weight of the last minute is used up")
         call = Call(
             path="/info",
@@ -234,7 +235,13 @@ class DirectVenue:
         self._listed()
         self._clock.saw_venue(perps.at_ms, sent_ms)
         positions = {
-            coin: Position(sz=held.szi, entry_ntl=held.cost, margin_used=held.margin_used)
+            coin: Position(
+                sz=held.szi,
+                entry_ntl=held.cost,
+                margin_used=held.margin_used,
+                value=held.value,
+                rate=ONE / (2 * held.max_leverage),
+            )
             for coin, held in perps.positions.items()
         }
         return PositionsRead(

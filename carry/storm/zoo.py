@@ -197,7 +197,7 @@ def repair_does_not_wait() -> Any:
     def view(*args: Any) -> Any:
         return attrs.evolve(real(*args), stuck=False)
 
-    def free(state: State, carry: Any, leg: Leg) -> bool:
+    def free(state: State, carry: Any, leg: Leg, look: Any) -> bool:
         return all(i.unknown for i in state.of(carry.coin, leg))
 
     real = phases.view
@@ -206,17 +206,11 @@ def repair_does_not_wait() -> Any:
     )
 
 
-@animal("a pause is forgotten by a restart", "F100+F111", 9)
-def pause_forgotten() -> Any:
-    def load(self: Any) -> Any:
-        state = real(self)
-        if state is None:
-            return None
-        kept = {n: x for n, x in state.latches.items() if x.mode != "reduce"}
-        return attrs.evolve(state, latches=kept)
-
-    real = journal.Journal.load
-    return mock.patch.object(journal.Journal, "load", load)
+@animal("two replies of one lagging node are believed right after a fill", "F28+F26+F27", 6, 13)
+def believes_a_lagging_node() -> Any:
+    return all_of(
+        mock.patch.object(holdings, "LAG_MS", -1), mock.patch.object(holdings, "CONFIRM_MS", -1)
+    )
 
 
 @animal("what others do with the account is taken for our own", "F80+F81", 0, 1, 2)

@@ -15,8 +15,8 @@ from carry.storm.campaign import case_of, kept_percent, regime, reproduce, shrin
 from carry.storm.faults import catalogue
 from carry.storm.phases import beside_its_twin, live
 
-SEEDS = int(os.environ.get("CARRY_STORM_SEEDS", "150"))
-TICKS = int(os.environ.get("CARRY_STORM_TICKS", "2000"))
+SEEDS = int(os.environ.get("CARRY_STORM_SEEDS", "60"))
+TICKS = int(os.environ.get("CARRY_STORM_TICKS", "500"))
 CHUNK = 30  # seeds of one test: enough for a share of them to mean something
 CATALOGUE = [
     "F01", "F02", "F04", "F06", "F12", "F13", "F14", "F15", "F20", "F21", "F22", "F23", "F24",
@@ -27,7 +27,8 @@ CATALOGUE = [
 # Each broke a promise once; what was wrong is in the commit that names it.
 FOUND = [
     (345, 600, None), (349, 600, None), (357, 600, None), (363, 600, None), (321, 600, None),
-    (388, 600, None), (436, 500, None), (9, 500, None), (61, 300, None), (146, 300, None),
+    (388, 600, None), (436, 500, None),
+    (9, 500, None), (61, 300, None), (146, 300, None), (109, 500, None),
 ]  # fmt: skip
 
 

@@ -34,6 +34,7 @@ class Tier(enum.IntEnum):
     """How much of the minute's 1200 may be in use before a request of this kind must wait."""
 
     READ = 840
+    DECIDE = 900  # reads that decide the fate of an order
     WRITE = 960
     URGENT = 1150  # fences, cancels, and what reduces: closing is never blocked by a budget
 

@@ -85,7 +85,7 @@ class Rest:
         What decides the fate of an order may use what is kept for orders.
         """
         sent_ms = self._clock.mono_ms()
-        tier = Tier.WRITE if source.partition(":")[0] in DECISIVE else Tier.READ
+        tier = Tier.DECIDE if source.partition(":")[0] in DECISIVE else Tier.READ
         if not self.budget.take(weight, tier, sent_ms):
             used = self.budget.used(sent_ms)
             raise ReadFailed(
