@@ -34,6 +34,7 @@ SLOW_WEIGHT_MAX: Final = 180  # of which what may wait leaves the rest to what m
 OVERLAP_MS: Final = 300_000  # histories are read again this far back
 FIRST_BACK_MS: Final = 600_000  # how far back a new journal looks for fills
 PRINTS_BACK_H: Final = 480  # one page of the venue's history
+DOWN_READS: Final = 3  # reads without an answer in a row, after which a tick asks no more
 BACKOFF_MS: Final = (1_000, 2_000, 4_000, 8_000, 15_000, 30_000)
 SWEEP_BACKOFF_MS: Final = 8_000  # what decides an unknown order is not kept waiting by an outage
 
@@ -286,6 +287,7 @@ class Gatherer:
         reads: list[Read],
         gaps: list[str],
     ) -> None:
+        unanswered = 0  # reads in a row
         for n, name in enumerate(due):
             # A fill of an order that rests is hedged before anything else is read; what was left
             # out is still due. Not so when the stream lost something: then reading comes first.
@@ -294,13 +296,18 @@ class Gatherer:
             if self._clock.mono_ms() - start_ms > READ_MS_MAX:
                 gaps.append(name)
                 continue
-            got = self._read(name, state, start_ms)
+            # A venue that is down is not asked for everything: weight is kept for its return.
+            down = unanswered >= DOWN_READS
+            got = None if down else self._read(name, state, start_ms)
             now_ms = self._clock.mono_ms()
-            self._spent.append((now_ms, POLL[name.split(":")[0]].weight))
+            if not down:
+                self._spent.append((now_ms, POLL[name.split(":")[0]].weight))
             if got is None:
+                unanswered += 1
                 gaps.append(name)
                 self._failed[name] = (self._failed.get(name, (0, 0))[0] + 1, now_ms)
                 continue
+            unanswered = 0
             self._read_ms[name] = now_ms
             self._failed.pop(name, None)
             if isinstance(got, BookSeen):
@@ -320,7 +327,8 @@ class Gatherer:
                 return read(self._venue, self._clock, name, state)
             except ReadFailed as failure:
                 left_ms = READ_MS_MAX - (self._clock.mono_ms() - start_ms)
-                if failure.kind != "transport" or attempt == 2 or left_ms < READ_MS_MAX // 2:
+                again = attempt == 1 and name not in self._failed
+                if failure.kind != "transport" or not again or left_ms < READ_MS_MAX // 2:
                     return None
         return None
 

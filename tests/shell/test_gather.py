@@ -183,7 +183,7 @@ def test_a_read_that_keeps_failing_is_asked_for_less_often(
 ) -> None:
     venue.failing = {"mode": "unreadable"}
     for _ in range(60):
-        gatherer.gather(attrs.evolve(state, wants=("mode",)), (), Wishes())
+        gatherer.gather(attrs.evolve(state, wants=("mode",), protected_ms=1), (), Wishes())
         clock.now_ms += 1_000
     assert 5 <= venue.names().count("mode") <= 8
     venue.failing = {}
@@ -261,3 +261,19 @@ def test_a_stream_that_lost_something_is_swept_whatever_happens(
     venue.stream.own, venue.stream.gaps = True, ("fills",)
     gatherer.gather(state, (), Wishes())
     assert {"positions", "balances", "fills"} <= set(venue.names())
+
+
+def test_a_venue_that_is_down_is_not_asked_for_everything(
+    gatherer: Gatherer, venue: Venue, clock: Clock, state: State
+) -> None:
+    """Weight is kept for its return (storm seed 109)."""
+    venue.failing = dict.fromkeys(("markets", "mode", "positions", "balances"), "transport")
+    first = gatherer.gather(state, (), Wishes())
+    assert set(venue.names()) == {"markets", "mode", "positions"}
+    assert {"markets", "mode", "positions", "balances", "fills"} <= set(first.gaps)
+
+    venue.failing = {}
+    clock.now_ms += 10_000
+    seen = gatherer.gather(state, (), Wishes())
+    assert not seen.gaps
+    assert {"markets", "mode", "positions", "balances", "fills"} <= set(venue.names())

@@ -53,10 +53,11 @@ def test_no_promise_breaks_and_no_bot_hides(first: int) -> None:
 @pytest.mark.timeout(900)
 def test_what_is_earned_under_faults_is_what_is_earned_without() -> None:
     """A bot that hides is safe and useless: four fifths of the funding stay."""
-    outcomes = [beside_its_twin(case_of(seed, TICKS)) for seed in range(100, 110)]
+    # Long enough for a payment, which comes 25 minutes after the start.
+    outcomes = [beside_its_twin(case_of(seed, 2_000)) for seed in range(100, 106)]
 
     assert not [o.broken for o in outcomes if o.broken is not None]
-    assert sum(o.twin is not None for o in outcomes) >= 6
+    assert sum(o.twin is not None for o in outcomes) >= 4
     kept = kept_percent(outcomes)
     assert kept is not None
     assert kept >= 80
