@@ -50,17 +50,19 @@ def test_no_promise_breaks_and_no_bot_hides(first: int) -> None:
     assert not any(o.hits for o in outcomes if o.faultless)
 
 
-@pytest.mark.timeout(900)
-def test_what_is_earned_under_faults_is_what_is_earned_without() -> None:
-    """A bot that hides is safe and useless: four fifths of the funding stay."""
+@pytest.mark.timeout(600)
+def test_what_is_earned_is_told_beside_the_same_seed_without_faults() -> None:
     # Long enough for a payment, which comes 25 minutes after the start.
-    outcomes = [beside_its_twin(case_of(seed, 2_000)) for seed in range(100, 106)]
+    cases = [case_of(seed, 2_000) for seed in range(100, 120)]
+    alone = [case for case in cases if len(case.policy.coins) == 1 and case.strikes][:2]
+    outcomes = [beside_its_twin(case) for case in alone]
 
     assert not [o.broken for o in outcomes if o.broken is not None]
-    assert sum(o.twin is not None for o in outcomes) >= 4
     kept = kept_percent(outcomes)
     assert kept is not None
-    assert kept >= 80
+    assert 0 <= kept <= 110
+    paid = [attrs.evolve(o, payments=o.twin or {}) for o in outcomes]
+    assert kept_percent(paid) == 100
     assert kept_percent([attrs.evolve(o, payments={}) for o in outcomes]) == 0
 
 
