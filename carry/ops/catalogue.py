@@ -59,6 +59,7 @@ class Cause:
 
 CAUSES: Final[Mapping[str, Cause]] = {
     # from the core, in the tick's transaction
+    "above_cap": Cause(r"above_cap_\w+"),
     "account_mode": Cause("account_mode"),
     "adopt": Cause("adopt"),
     "agent_expires": Cause(r"agent_expires_\d+d"),
@@ -72,17 +73,20 @@ CAUSES: Final[Mapping[str, Cause]] = {
     "fault": Cause(r"fault_\w+"),
     "foreign_order": Cause(r"order_\w+"),
     "halted": Cause(r"halted_\w+", _stands(Condition.HALTED)),
+    "handed_over": Cause(r"handed_over_\w+"),
     "identity": Cause("identity", _latched("identity")),
     "implausible": Cause(r"implausible_\w+"),
     "policy_check": Cause("policy_check", _latched("policy_check")),
     "stuck": Cause(r"stuck_\w+"),
     "journal_old": Cause("journal_old", _latched("journal_old")),
+    "left_naked": Cause(r"left_naked_\w+", _unhedged),
     "liquidation": Cause(r"liquidation_\w+", _near_liquidation),
     "naked": Cause(r"naked_\w+", _unhedged),
     "other_writer": Cause("other_writer", _latched("other_writer")),
     "refused": Cause(r"refused_\w+"),
     "resume": Cause("resume"),
     "signature": Cause("signature", _latched("signature")),
+    "unaligned": Cause(r"unaligned_\w+"),
     "undecided": Cause(r"undecided_\d+", _unsettled),
     # from `carry ops` itself
     "bad_metrics_port": Cause("bad_metrics_port"),

@@ -211,7 +211,7 @@ def test_a_market_that_does_not_pay_is_no_fault() -> None:
     strategy = attrs.evolve(POLICY.strategy, enter_threshold_apr=D("1.5"))
     report = examined(policy=attrs.evolve(POLICY, strategy=strategy))
     assert report.sound
-    assert any("now: nothing; expected_apr is" in finding.text for finding in report.findings)
+    assert any("waits for the market: expected_apr is" in f.text for f in report.findings)
 
 
 def test_foreign_coins_are_red() -> None:
