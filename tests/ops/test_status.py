@@ -230,8 +230,8 @@ def test_each_gate_has_a_sentence_and_a_class() -> None:
             assert len(reason.text.splitlines()) == 1
     # Each name once, with the class it has when its value is known.
     names = "spot_spread_bps perp_spread_bps spot_basis_bps perp_basis_bps to_payment_ms"
-    more = "volatility size_usd expected_net_bps expected_apr"
-    market = {*names.split(), *more.split()}
+    more = "volatility size_usd expected_net_bps expected_apr money_free slice_usd transfer_usd"
+    market = {*names.split(), *more.split(), "liq_distance"}
     known = {gate.name: why.kind_of(gate) for gate in gates(player.state) if gate.value != "absent"}
     assert {name for name, kind in known.items() if kind == "market"} == market
     assert known["latch"] == known["lock"] == "stopped"

@@ -63,6 +63,10 @@ class Venue:
 
     class stream:
         @staticmethod
+        def poll(timeout_s: float) -> bool:
+            return False
+
+        @staticmethod
         def drain() -> tuple[tuple[Any, ...], tuple[str, ...]]:
             return (), ()
 
