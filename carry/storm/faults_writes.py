@@ -219,6 +219,7 @@ def _as_of_now(world: "World", kind: str) -> Answer:
 def reads_lag(world: "World", call: Call, rng: random.Random) -> Answer:
     """The order filled; account reads are served by a node that has not heard of it yet."""
     lag_ms = rng.randrange(500, 10_000)
+    cloid = call.order["c"] if call.order is not None else None
     ex = world.exchange
     old = {kind: _as_of_now(world, kind) for kind in LAGGING[:2]}
     until = ex.now + lag_ms
@@ -232,8 +233,7 @@ def reads_lag(world: "World", call: Call, rng: random.Random) -> Answer:
                 return 200, [fill for fill in answer[1] if fill.at_ms < began]
             rows = [r for r in msgspec.json.decode(answer[1]) if r["time"] < began]
             return 200, msgspec.json.encode(rows)
-        # A call that reached here is an order, so its body is known to be there.
-        if read.kind == "orderStatus" and read.decoded.get("oid") == call.order["c"]:  # type: ignore[index]
+        if read.kind == "orderStatus" and read.decoded.get("oid") == cloid:
             return 200, b'{"status":"unknownOid"}' if read.do is None else None
         return answer
 

@@ -25,10 +25,10 @@ def misread(player: Play, **change: D) -> None:
     true_happen = player.world.happen
 
     def happen(**facts: object) -> Fill:
-        fill = true_happen(**facts)  # type: ignore[arg-type]
+        fill = true_happen(**facts)
         return attrs.evolve(fill, **{name: getattr(fill, name) + d for name, d in change.items()})
 
-    player.world.happen = happen  # type: ignore[method-assign]
+    player.world.happen = happen
 
 
 def funding(player: Play) -> None:

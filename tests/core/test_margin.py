@@ -136,7 +136,7 @@ def test_margin_in_use_at_the_leverage_read_or_at_one() -> None:
     )
 
 
-def _lever(state):  # type: ignore[no-untyped-def]
+def _lever(state):
     lever = carry(state).leverage
     assert lever is not None
     return lever

@@ -10,7 +10,6 @@ import gzip
 import json
 import os
 import random
-from collections.abc import Callable
 from decimal import ROUND_DOWN, Decimal
 from pathlib import Path
 from typing import Any
@@ -186,6 +185,7 @@ def test_a_made_recording_with_losses(folder: Any, tmp_path: Path) -> None:
 def test_a_real_recording_with_losses(folder: Any) -> None:
     """Recorded HYPE and BTC: the suite runs the first day, `make recorded` a month."""
     if not REAL.is_dir():
+        # The recordings are not part of the project; the generated one above is the same test.
         pytest.skip("no recordings beside this checkout (shared/data)")
     hours = int(os.environ.get("CARRY_RECORDED_HOURS", "20"))
     config = CONFIG.format(target=2000, horizon=168, halflife=24, slice=250)
@@ -196,8 +196,7 @@ def test_a_real_recording_with_losses(folder: Any) -> None:
     )  # fmt: skip
     bot = folder.start("run")
     end_ms = 1_739_664_000_000 + hours * HOUR_MS
-    wait: Callable[[dict[str, Any]], bool] = lambda status: status["now_ms"] >= end_ms  # noqa: E731
-    folder.wait(wait, 60 + 6 * hours)
+    folder.wait(lambda status: status["now_ms"] >= end_ms, 60 + 6 * hours)
     folder.stop(bot)
     counts = judged(folder, REAL)
     status = folder.status()

@@ -160,7 +160,7 @@ def test_adl_takes_the_best_placed_first(exchange: Exchange, new_user: MakeUser)
         ranked.extend(exchange.liquidation.ranked(arguments[0], longs=True))
         check(*arguments, **more)
 
-    exchange.liquidation._deleverage = seen  # type: ignore[method-assign]
+    exchange.liquidation._deleverage = seen
     move_mark(exchange, "1.5")
     exchange.advance(exchange.now + 30_000)
     assert broke.account.szi(HYPE) == 0

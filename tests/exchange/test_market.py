@@ -174,6 +174,7 @@ def _column(name: str, column: int, since_ms: int = 0) -> list[float]:
     return [float(row[column]) for row in rows if int(row[0]) >= since_ms]
 
 
+# The recordings are not part of the project; generated ones of the same shape are tested above.
 @pytest.mark.skipif(not RECORDINGS.is_dir(), reason=f"no recordings at {RECORDINGS}")
 @pytest.mark.parametrize("coin", COINS)
 def test_moments_beside_the_recordings(coin: str) -> None:

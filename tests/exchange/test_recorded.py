@@ -179,6 +179,7 @@ def test_a_shifted_recording_plays_on_another_clock(folder: Path) -> None:
     assert market.printed("HYPE", T0 // HOUR_MS + 1003) is not None
 
 
+# The recordings are not part of the project; generated ones of the same shape are tested above.
 @pytest.mark.skipif(not RECORDINGS.is_dir(), reason=f"no recordings at {RECORDINGS}")
 def test_real_recordings_load_and_pay_as_printed() -> None:
     since_ms = parse_date("2025-03-01")

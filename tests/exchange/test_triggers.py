@@ -29,7 +29,7 @@ def move_mark(ex: Exchange, share: str) -> None:
         ]
         return type(found)(*scaled)
 
-    ex.market.path = moved  # type: ignore[method-assign]
+    ex.market.path = moved
     ex.quotes._hours.clear()
     for cache in (ex.quotes._touches, ex.quotes._ladders):
         cache.clear()

@@ -30,6 +30,7 @@ from .conftest import ops_log
 
 ROOT = Path(__file__).resolve().parents[2]
 RULES = ROOT / "prometheus"
+# A user's tests need no Prometheus; `.ci/run` installs it and allows no skip.
 needs_promtool = pytest.mark.skipif(
     shutil.which("promtool") is None, reason="promtool is not installed (Debian: prometheus)"
 )
@@ -69,7 +70,7 @@ def served(place: Callable[..., places.Places], state: State) -> Iterator[Served
     port = free_port()
     where = place(f"telemetry: {{port: {port}}}\n")
     made = Served(where, port)
-    made.where = where  # type: ignore[attr-defined]
+    made.where = where
     yield made
     made.server.shutdown()
     made.server.server_close()

@@ -85,7 +85,7 @@ def bot(path: Path, ticks: int, policy: Policy = POLICY, **more: Any) -> Bot:
         journal.begin(state, 1)
     effective, _ = overridden(policy, journal.given(state.command_id))
     return Bot(
-        venue=Venue(),  # type: ignore[arg-type]
+        venue=Venue(),
         clock=Clock(1_000_000 + 10_000 * journal.seq),
         journal=journal,
         state=state,
@@ -121,7 +121,7 @@ def at(boundary: str, one: Bot) -> None:
 
     def write(observations: Any, state: Any, actions: Any) -> None:
         if observations.commands and boundary == "in the commit":
-            journal._say = lambda *args: die()  # type: ignore[method-assign]
+            journal._say = lambda *args: die()
         commit(observations, state, actions)
         if observations.commands and boundary == "committed, not acted":
             die()
@@ -132,7 +132,7 @@ def at(boundary: str, one: Bot) -> None:
             die()
         return outcomes
 
-    journal.inbox, journal.commit = read, write  # type: ignore[method-assign]
+    journal.inbox, journal.commit = read, write
     loop.step, loop.execute = decide, act
 
 

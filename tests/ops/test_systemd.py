@@ -20,6 +20,7 @@ from carry.shell.notify import notify
 ROOT = Path(__file__).resolve().parents[2]
 UNITS = ROOT / "systemd"
 SERVICES = sorted(path.name for path in UNITS.glob("*.service"))
+# A user's tests need no systemd; `.ci/run` installs it and allows no skip.
 needs_systemd = pytest.mark.skipif(
     shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed"
 )

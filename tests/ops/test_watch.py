@@ -51,7 +51,7 @@ class Route:
     """Takes everything, or refuses while `down`."""
 
     def __init__(self, name: str = "webhook", level: str = "warn") -> None:
-        self.name, self.level, self.told, self.down = name, level, [], False  # type: ignore[var-annotated]
+        self.name, self.level, self.told, self.down = name, level, [], False
 
     def tell(self, episodes: Any) -> None:
         if self.down:
@@ -317,7 +317,7 @@ def monitor() -> Iterator[Any]:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Monitor)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
-    Monitor.url = f"http://127.0.0.1:{server.server_address[1]}/ping/abc"  # type: ignore[attr-defined]
+    Monitor.url = f"http://127.0.0.1:{server.server_address[1]}/ping/abc"
     yield Monitor
     server.shutdown()
     server.server_close()

@@ -15,7 +15,7 @@ import re
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 import yaml
@@ -68,7 +68,7 @@ class Scenario:
 class _Loader(yaml.SafeLoader):
     """YAML whose scalars stay text: numbers become exact later, where their meaning is known."""
 
-    yaml_implicit_resolvers: dict[Any, Any] = {}  # noqa: RUF012
+    yaml_implicit_resolvers: ClassVar[dict[Any, Any]] = {}
 
 
 def files() -> tuple[Path, ...]:

@@ -723,7 +723,7 @@ class _Events:
             return attrs.evolve(read, coins={}, usd=seen.Balance(total=D(0), hold=D(0)))
         if name in self.lagging and self.world.snapshot is not None:
             old: Any = self.world.snapshot[0 if name == "positions" else 1]
-            return attrs.evolve(old, issued_ms=read.issued_ms)  # type: ignore[no-any-return]
+            return attrs.evolve(old, issued_ms=read.issued_ms)
         return read
 
 

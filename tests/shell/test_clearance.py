@@ -68,7 +68,7 @@ def reads(spot: str = "0", perp: str = "0", issued_ms: int = NOW) -> Observation
         wall_ms=VENUE,
         venue_ms=VENUE,
         reads=(
-            MarketsRead(markets={"HYPE": None, "OLD": None}, broken={}, issued_ms=issued_ms),  # type: ignore[dict-item]
+            MarketsRead(markets={"HYPE": None, "OLD": None}, broken={}, issued_ms=issued_ms),
             ContextsRead(
                 contexts={
                     coin: Context(mark_px=D(25), oracle_px=D(25), funding_rate=D(0))

@@ -136,7 +136,7 @@ def test_a_stop_ends_one_wait_only(machine: Time) -> None:
         machine.sleep(timeout_s)
         return False
 
-    venue.stream.poll = poll  # type: ignore[method-assign]
+    venue.stream.poll = poll
     assert clock.wait(venue, 1_000) is False
     assert clock.mono_ms() == 50_000
     assert clock.wait(venue, 1_000) is False

@@ -40,7 +40,7 @@ class Venue:
     """Returns or raises what it is told, and remembers what was sent."""
 
     def __init__(self, answer: Any = None) -> None:
-        self.answer, self.sent = answer, []  # type: ignore[var-annotated]
+        self.answer, self.sent = answer, []
 
     def write(self, action: Action) -> Any:
         self.sent.append(action)
@@ -52,7 +52,7 @@ class Venue:
 
 
 def run(venue: Venue, *actions: Action, **more: Any) -> tuple[seen.Outcome, ...]:
-    return execute(venue, actions, **more)  # type: ignore[arg-type]
+    return execute(venue, actions, **more)
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ class Venue:
     """Answers every read the same, takes `read_ms` for each, fails what it is told to."""
 
     def __init__(self, clock: Clock) -> None:
-        self.stream, self.asked, self.read_ms = Stream(), [], 10  # type: ignore[var-annotated]
+        self.stream, self.asked, self.read_ms = Stream(), [], 10
         self.failing: dict[str, str] = {}
         self._clock = clock
 
@@ -88,7 +88,7 @@ def venue(clock: Clock) -> Venue:
 
 @pytest.fixture
 def gatherer(venue: Venue, clock: Clock) -> Gatherer:
-    return Gatherer(venue, clock)  # type: ignore[arg-type]
+    return Gatherer(venue, clock)
 
 
 @pytest.mark.parametrize("at", ["idle", "hedged"])

@@ -92,9 +92,9 @@ def test_the_master_s_key_is_refused_by_the_config(tmp_path: Path) -> None:
 def test_the_master_s_key_is_refused_by_the_venue() -> None:
     for role in ("user", "subAccount", "vault"):
         with pytest.raises(SecretRefused, match="master key"):
-            keys.check(Secret(KEY), None, lambda address, role=role: role)  # type: ignore[misc]
+            keys.check(Secret(KEY), None, lambda address, role=role: role)
     for role in ("agent", "missing"):
-        found = keys.check(Secret(KEY), None, lambda address, role=role: role)  # type: ignore[misc]
+        found = keys.check(Secret(KEY), None, lambda address, role=role: role)
         assert found == ADDRESS
 
 

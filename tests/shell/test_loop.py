@@ -93,9 +93,9 @@ class World:
             self.trace.append("commit")
             commit(*args)
 
-        journal.commit = traced  # type: ignore[method-assign]
+        journal.commit = traced
         return Bot(
-            venue=self.venue,  # type: ignore[arg-type]
+            venue=self.venue,
             clock=self.clock,
             journal=journal,
             state=state,
@@ -267,14 +267,14 @@ def test_commands_reach_the_core_in_order_and_settings_build_on_each_other(
     assert seen[0].commands == ()  # the first tick only fences
     pause, one, nonsense, two = seen[1].commands
     assert type(pause).__name__ == "Pause"
-    assert one.policy.risk.slice_usd == 100  # type: ignore[union-attr]
-    assert two.policy.risk.slice_usd == 100  # type: ignore[union-attr]
-    assert two.policy.risk.max_drawdown_usd == 50  # type: ignore[union-attr]
-    assert (one.before, one.after) == ("250", "100")  # type: ignore[union-attr]
+    assert one.policy.risk.slice_usd == 100
+    assert two.policy.risk.slice_usd == 100
+    assert two.policy.risk.max_drawdown_usd == 50
+    assert (one.before, one.after) == ("250", "100")
     assert (one.command_id, two.command_id) == (2, 4)
     # What means nothing is answered, not passed over in silence.
     assert type(nonsense).__name__ == "Rejected"
-    assert "'nonsense' is not known" in nonsense.why  # type: ignore[union-attr]
+    assert "'nonsense' is not known" in nonsense.why
 
 
 def test_notes_and_alerts_are_in_the_log(world: World, decide: Any, tmp_path: Path) -> None:

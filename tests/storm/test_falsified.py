@@ -52,7 +52,7 @@ def order(world: World, **changes: Any) -> Call:
 
 
 def believed_committed(world: World) -> None:
-    world.truth._committed = lambda call, nonce: None  # type: ignore[method-assign]
+    world.truth._committed = lambda call, nonce: None
 
 
 def send(world: World, **changes: Any) -> None:
@@ -71,7 +71,7 @@ def not_committed(world: World) -> None:
 
 def accepted_twice(world: World) -> None:
     call = order(world)
-    world.truth.sent[str(call.order["c"])] = Sent("x", 10_107, D(1), 0, 1, landed=1)  # type: ignore[index]
+    world.truth.sent[str(call.order["c"])] = Sent("x", 10_107, D(1), 0, 1, landed=1)
     world.truth.landed(call, b'{"response":{"data":{"statuses":[{"filled":{}}]}}}')
 
 
@@ -185,7 +185,7 @@ def money_from_nowhere(world: World) -> None:
 
 def halts(world: World) -> None:
     latched(world, "halt")
-    world.truth._halted(world.truth.state)  # type: ignore[arg-type]
+    world.truth._halted(world.truth.state)
 
 
 def healed(world: World, ago_ms: int) -> Life:

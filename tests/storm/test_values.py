@@ -46,9 +46,9 @@ def lived(
 
     def on_commit(before: object, seen: Observations, after: object, asked: list[Action]) -> None:
         ticks.append((seen, tuple(asked)))
-        committed(before, seen, after, asked)  # type: ignore[arg-type]
+        committed(before, seen, after, asked)
 
-    world.truth.on_commit = on_commit  # type: ignore[method-assign, assignment]
+    world.truth.on_commit = on_commit
     life.run()
     return world, ticks
 
@@ -85,7 +85,7 @@ def held() -> World:
     coin = world.case.policy.coins[0]
     book = Direct(world.exchange, world.account, free=True).book(coin, Leg.SPOT)
     assert book is not None
-    world.truth.on_send = world.truth.landed = lambda *args: None  # type: ignore[method-assign, assignment]
+    world.truth.on_send = world.truth.landed = lambda *args: None
     rests = world.venue.write(place(world, 1, px=book.bids[-1].px, tif=Tif.ALO))
     assert isinstance(rests, Accepted)
     assert rests.resting
@@ -139,7 +139,7 @@ def test_every_read_of_a_held_carry_is_equal(held: World, read: str) -> None:
         one, other = getattr(wired, read)(*args), getattr(direct, read)(*args)
         assert one == other
     if read in ("fills", "receipts", "transfers", "positions", "prints"):
-        rows = getattr(other if read != "fills" else direct.fills(0), read)  # type: ignore[attr-defined]
+        rows = getattr(other if read != "fills" else direct.fills(0), read)
         assert rows, "nothing was compared"
     if read == "open_orders":
         assert other.orders
@@ -159,7 +159,7 @@ def place(world: World, no: int, **changes: object) -> Place:
         "cloid": f"0x{no:032x}", "nonce": world.exchange.now + no,
         "expires_ms": world.exchange.now + 9_000, "why": "t",
     }  # fmt: skip
-    return Place(**{**given, **changes})  # type: ignore[arg-type]
+    return Place(**{**given, **changes})
 
 
 def script(world: World) -> list[Write]:

@@ -93,6 +93,7 @@ class Aster:
         self.doorman = Doorman(network, bad_agent)
         self.faults = Faults()
         self.matching = self.orders = Orders(self)
+        # It asks of an exchange only what both have: books, marks, accounts.
         self.liquidation = Liquidation(self)  # type: ignore[arg-type]
         self._paid_hour = now_ms // HOUR_MS
         self._rates: dict[tuple[str, int], Decimal] = {}

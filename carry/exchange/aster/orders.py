@@ -76,9 +76,11 @@ class Orders(Engine):
     gtx_error: a post-only order that would match is refused (-5022); else it is taken and expires.
     """
 
+    # Aster is no `Exchange`, but has all that the engine and the checks of money ask of one.
     ex: "Aster"  # type: ignore[assignment]
 
     def __init__(self, exchange: "Aster") -> None:
+        # As said of `ex`.
         super().__init__(exchange)  # type: ignore[arg-type]
         self.gtx_error = True
 
@@ -245,8 +247,10 @@ class Orders(Engine):
             return
         try:
             if order.asset.is_spot:
+                # As said of `ex`.
                 check_balance(self.ex, account, order, book)  # type: ignore[arg-type]
             else:
+                # As said of `ex`.
                 check_margin(self.ex, account, order)  # type: ignore[arg-type]
         except Refusal:
             spot = order.asset.is_spot

@@ -109,7 +109,7 @@ def test_overrides_replace_the_venues_grid() -> None:
 
 def info(spot: bool) -> bytes:
     symbols = [c.spot if spot else c.perp for c in coins().values()]
-    return json.dumps(exchange_info(symbols, spot=spot, now=0)).encode()  # type: ignore[arg-type]
+    return json.dumps(exchange_info(symbols, spot=spot, now=0)).encode()
 
 
 def recorded(spot: bool) -> bytes:

@@ -284,7 +284,7 @@ def test_html_500_that_begins_after_the_order(server: AsterServer, probe: Probe)
             server.exchange.faults.add("html_500", "GET", "/api/v3/openOrders", times=99)
         return original(request)
 
-    server.api.answer = answer  # type: ignore[method-assign]
+    server.api.answer = answer
     done = probe("spot", "--base", "BTC")
     assert done.code == 1
     assert "NOT PROVEN that nothing is left: openOrders: transport: HTTP 500: an HTML page" in (

@@ -127,7 +127,7 @@ def test_a_fill_is_shouted(server: AsterServer, go: Run, monkeypatch: pytest.Mon
                 server.exchange.orders._give(book, order, order.sz)
         return reply
 
-    server.api.answer = answer  # type: ignore[method-assign]
+    server.api.answer = answer
     code, said = go(0.2)
     assert code == 1
     assert "FILLED 0.001" in said

@@ -46,7 +46,7 @@ def order(world: World, **change: object) -> Place:
         sz=D("0.002"), tif=Tif.GTC, reduce_only=False, cloid="0x" + "ab" * 8 + f"{1:016x}",
         nonce=world.ex.now + 1, expires_ms=world.ex.now + 10_000, why="a test",
     )  # fmt: skip
-    return attrs.evolve(usual, **change)  # type: ignore[arg-type]
+    return attrs.evolve(usual, **change)
 
 
 def query(place: Place) -> Query:

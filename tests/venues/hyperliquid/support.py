@@ -157,12 +157,12 @@ class FakeTransport:
             request = json.loads(body)
             self.asked.append(request)
             answer = self.info[request["type"]]
-        if isinstance(answer, Callable):  # type: ignore[arg-type]
+        if isinstance(answer, Callable):
             answer = answer(json.loads(body))
         if isinstance(answer, PostFailed):
             raise answer
         if isinstance(answer, tuple):
-            return answer  # type: ignore[return-value]
+            return answer
         return 200, {}, answer if isinstance(answer, bytes) else encoded(answer)
 
     def close(self) -> None: ...
@@ -240,5 +240,6 @@ def recorded(name: str) -> Path:
     """A file of the recordings; skips the test where they are not."""
     path = DATA / name
     if not path.exists():
+        # The recordings are not part of the project; replies made by hand are tested beside them.
         pytest.skip(f"the recordings are not on this machine: {path}")
     return path

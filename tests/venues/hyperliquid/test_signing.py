@@ -9,6 +9,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from eth_account import Account
+from hyperliquid.utils import signing as sdk
 
 from carry.venues.hyperliquid.constants import Network
 from carry.venues.hyperliquid.signing import Signer, action_hash
@@ -314,11 +316,9 @@ def random_action(draw: random.Random) -> Any:
 
 @pytest.mark.slow
 def test_ten_thousand_random_actions_equal_the_sdk() -> None:
-    account = pytest.importorskip("eth_account").Account
-    sdk = pytest.importorskip("hyperliquid.utils.signing")
     draw = random.Random(20261120)
     keys = [f"0x{draw.getrandbits(255) + 1:064x}" for _ in range(4)]
-    pairs = [(AgentKey(secret), account.from_key(secret)) for secret in keys]
+    pairs = [(AgentKey(secret), Account.from_key(secret)) for secret in keys]
     for _ in range(10_000):
         key, wallet = draw.choice(pairs)
         action = random_action(draw)
@@ -367,7 +367,7 @@ class Flaky:
 
 def test_a_signature_that_is_not_ours_does_not_leave() -> None:
     key = AgentKey(TEST_KEY)
-    key._key = Flaky(key._key)  # type: ignore[assignment]
+    key._key = Flaky(key._key)
     with pytest.raises(SignatureMismatch, match="noop does not recover to agent 0x1479"):
         Signer(key, Network.TESTNET).envelope({"type": "noop"}, N, None)
 

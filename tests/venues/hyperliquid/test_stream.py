@@ -435,7 +435,7 @@ def test_a_venue_that_is_away_is_tried_again_and_stop_ends_it() -> None:
     stream = stream_at(url)
     stream.start()
     assert isinstance(stream.link, SocketLink)
-    assert until(lambda: bool(stream.link.last_error))  # type: ignore[attr-defined]
+    assert until(lambda: bool(stream.link.last_error))
     assert stream.drain() == ((), ())  # nothing was open, so nothing was lost
     began = time.monotonic()
     stream.stop()

@@ -201,7 +201,7 @@ def test_a_wrong_signature_is_not_sent_and_is_a_fault() -> None:
     key = AgentKey(TEST_KEY)
     transport = FakeTransport({})
     venue = venue_of(transport, key=key)
-    key._key = Flaky(key._key)  # type: ignore[assignment]
+    key._key = Flaky(key._key)
     assert isinstance(venue.write(PLACE), NotSent)
     assert transport.posted == []
     (fault,) = venue.faults()
