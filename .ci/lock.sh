@@ -2,7 +2,7 @@
 # Writes requirements-test.lock and requirements.lock from setup.cfg: `bash .ci/lock.sh [--upgrade]`.
 #
 # Both are universal (every platform, Python 3.10 and up) and carry the hash of every artifact. The test
-# lock is resolved first and constrains the run-time one, so a user runs the very versions that were tested.
+# lock, with every extra, is resolved first and constrains the run-time one: users run what was tested.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 
@@ -20,5 +20,5 @@ compile() {  # compile OUT ARGUMENTS...
         --generate-hashes --no-header --no-annotate --output-file "$out" "$@" setup.cfg - > "$tool/out"
 }
 
-compile requirements-test.lock --extra test "$@"
+compile requirements-test.lock --extra test --extra timescale --extra report --extra research --extra cluster "$@"
 compile requirements.lock --constraint requirements-test.lock

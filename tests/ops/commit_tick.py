@@ -10,7 +10,7 @@ from carry.venues.hyperliquid.constants import CAPABILITIES
 
 
 def main(path: str) -> None:
-    """Open the journal at `path` as a bot does, beginning it if it is new, and commit one empty tick."""
+    """Open the journal at `path` as a bot does, begin it if it is new, commit one empty tick."""
     journal = Journal.open(path, network="embedded", account="0x" + "a" * 40)
     state = journal.load()
     if state is None:

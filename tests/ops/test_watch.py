@@ -260,7 +260,7 @@ def test_a_journal_that_becomes_unreadable_is_an_alert(
     assert ops.told() == [("journal_unreadable", 1)]
 
 
-# A thread ends without a word only by an exception, which pytest notes: here it is the fault under test.
+# A thread ends early only by an exception, which pytest notes: here it is the fault under test.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("how", ["ends", "hangs", "fails"])
 def test_a_thread_that_dies_is_noticed_elsewhere(
