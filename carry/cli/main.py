@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "markets": ("markets", "All pairs: ids, funding, depth, cost, expected net, rank, why not."),
     "probe": ("probe", "Test orders at a venue, away from the market: placed, seen, withdrawn."),
     "alert": ("alert", "Try the ways alerts go, or tell the daily note."),
+    "explain": ("explain", "One tick of the past: what was known, each gate, what came of it."),
     "replay": ("replay", "Decide journaled ticks again and compare."),
     "storm": ("storm", "Whole bots against the exchange under faults; promises are checked."),
     "config": ("config", "Check or show the config."),
@@ -114,6 +115,7 @@ def _told(error: Exception) -> int:
     from carry.base.secrets import SecretRefused
     from carry.ops.main import OpsRuns
     from carry.ops.routes import NotTaken
+    from carry.research.past import NotThere, Unreadable
     from carry.shell.commands import Refused as CommandRefused
     from carry.shell.config_file import ConfigError
     from carry.shell.connecting import Refused
@@ -142,6 +144,8 @@ def _told(error: Exception) -> int:
         ReadFailed: 1,
         OpsRuns: 3,
         NotTaken: 1,
+        NotThere: 2,
+        Unreadable: 1,
     }
     code = codes.get(type(error))
     if code is None:

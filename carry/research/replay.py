@@ -5,22 +5,15 @@ change would have done. Each row also carries a hash over itself and the row bef
 changed in the file is found at its own tick, even where no decision depends on it.
 """
 
-from typing import Final
-
 import attrs
 
-from carry.base.codec import Undecodable, codec, digest
-from carry.core.actions import Action
-from carry.core.observations import Observations
-from carry.core.state import RULES, State
-from carry.core.step import step
-from carry.shell.database import JournalRefused
-from carry.shell.reader import Reader, Tick
+from carry.base.codec import digest
+from carry.core.state import RULES
+from carry.shell.reader import Reader
 from carry.shell.say import render
 
-OBSERVATIONS: Final = codec(Observations)
-ACTIONS: Final = codec(tuple[Action, ...])
-STATE: Final = codec(State)
+from . import past
+from .past import ACTIONS, STATE, Decided, Unreadable
 
 
 @attrs.frozen
@@ -39,66 +32,42 @@ def replay(path: str, first: int | None = None, last: int | None = None) -> Repl
     """
     reader = Reader(path)
     try:
-        start = _start(reader, path, first)
-        if start is None:
+        begin = past.start(reader, first)
+        if begin is None:
             return Replayed(True, 0, "0 ticks, 0 differences")
-        seq, chain, state = start
         count = 0
-        for tick in reader.ticks(seq, last):
-            compared = first is None or tick.seq >= first
-            try:
-                state, difference = _again(tick, state, chain)
-            except Undecodable as error:
-                difference = f"tick {tick.seq}: a row that cannot be read ({error})"
-            if difference is not None and compared:
-                return Replayed(False, count, difference)
-            chain = tick.chain
-            count += compared
+        try:
+            for tick in past.decided(reader, begin, last):
+                if first is not None and tick.tick.seq < first:
+                    continue
+                difference = _difference(tick)
+                if difference is not None:
+                    return Replayed(False, count, difference)
+                count += 1
+        except Unreadable as error:
+            return Replayed(False, count, str(error))
         return Replayed(True, count, f"{count} ticks, 0 differences")
     finally:
         reader.close()
 
 
-def _start(reader: Reader, path: str, first: int | None) -> tuple[int, str, State] | None:
-    oldest = reader.rows("SELECT min(seq) FROM ticks")[0][0]
-    if oldest is None:
-        return None
-    wanted = oldest if first is None else max(first, oldest)
-    found = reader.checkpoint(wanted - 1)
-    if found is None and first is None:
-        # The oldest ticks lost their checkpoint to pruning: begin at the first one there is.
-        row = reader.rows("SELECT min(seq) FROM checkpoints")[0][0]
-        found = None if row is None else reader.checkpoint(row)
-    if found is None:
-        raise JournalRefused(
-            f"{path}: there is no checkpoint at or before tick {wanted}; ticks are kept from "
-            f"{oldest} on"
-        )
-    return found
-
-
-def _again(tick: Tick, state: State, chain: str) -> tuple[State, str | None]:
-    """The state after the tick decided again, and the first difference to what the row says."""
-    kept = digest(chain.encode() + tick.observations + tick.actions + tick.digest.encode())
-    observations = OBSERVATIONS.decode(tick.observations)
-    after, actions = step(state, observations)
-    asked = ACTIONS.encode(actions)
-    mark = digest(STATE.encode(after))
+def _difference(it: Decided) -> str | None:
+    """The first difference between what is decided now and what the row says."""
+    tick = it.tick
+    kept = digest(it.chain.encode() + tick.observations + tick.actions + tick.digest.encode())
     rules = "" if tick.rules == RULES else f" (decided under rules {tick.rules}, now {RULES})"
-    if asked != tick.actions:
-        return after, (
+    shown = render(it.before, it.observations, it.after, it.actions)
+    if ACTIONS.encode(it.actions) != tick.actions:
+        asked = render(it.before, it.observations, it.after, it.asked())
+        return (
             f"tick {tick.seq}: other actions{rules}\n"
-            + "\n".join(f"- {line}" for line in _shown(state, observations, after, tick))
+            + "\n".join(f"- {line}" for line in asked)
             + "\n"
-            + "\n".join(f"+ {line}" for line in render(state, observations, after, actions))
+            + "\n".join(f"+ {line}" for line in shown)
         )
-    if mark != tick.digest:
-        lines = "\n".join(f"+ {line}" for line in render(state, observations, after, actions))
-        return after, f"tick {tick.seq}: another state{rules}\n{lines}"
+    if digest(STATE.encode(it.after)) != tick.digest:
+        lines = "\n".join(f"+ {line}" for line in shown)
+        return f"tick {tick.seq}: another state{rules}\n{lines}"
     if kept != tick.chain:
-        return after, f"tick {tick.seq}: the row is not what was written (its hash differs)"
-    return after, None
-
-
-def _shown(state: State, observations: Observations, after: State, tick: Tick) -> tuple[str, ...]:
-    return render(state, observations, after, ACTIONS.decode(tick.actions))
+        return f"tick {tick.seq}: the row is not what was written (its hash differs)"
+    return None

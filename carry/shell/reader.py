@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -24,6 +24,7 @@ from .database import (
 )
 
 STATE = codec(State)
+BATCH_TICKS: Final = 500
 
 
 @attrs.frozen
@@ -108,14 +109,24 @@ class Reader:
         return None if row is None else (row[0], row[1], STATE.decode(row[2], self.schema))
 
     def ticks(self, after: int, upto: int | None = None) -> Iterator[Tick]:
-        rows = self._db.execute(
-            "SELECT seq, mono_ms, venue_ms, rules, observations, actions, digest, chain FROM ticks "
-            "WHERE seq > ? AND seq <= ? ORDER BY seq",
-            (after, upto if upto is not None else 1 << 62),
-        )
-        for row in rows:
-            seq, mono_ms, venue_ms, rules, seen, asked, mark, chain = row
-            yield Tick(seq, mono_ms, venue_ms, rules, seen.encode(), asked.encode(), mark, chain)
+        """Ticks after number `after`, up to and with `upto`, in batches: a reader of months must
+        not keep a transaction open, or the bot's log of changes could not be folded in."""
+        last = upto if upto is not None else 1 << 62
+        while True:
+            rows = self.rows(
+                "SELECT seq, mono_ms, venue_ms, rules, observations, actions, digest, chain "
+                "FROM ticks WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?",
+                after,
+                last,
+                BATCH_TICKS,
+            )
+            for seq, mono_ms, venue_ms, rules, seen, asked, mark, chain in rows:
+                yield Tick(
+                    seq, mono_ms, venue_ms, rules, seen.encode(), asked.encode(), mark, chain
+                )
+                after = seq
+            if len(rows) < BATCH_TICKS:
+                return
 
     def close(self) -> None:
         self._db.close()
