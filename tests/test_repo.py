@@ -71,10 +71,14 @@ def test_lock_names_no_address(lock: str) -> None:
 
 
 def test_users_run_the_versions_that_were_tested() -> None:
-    """Same pin, same marker, same hashes: one resolution, cut in two."""
+    """Same pin, same marker, same hashes: one resolution, cut in two.
+
+    What the test set needs everywhere has no marker there; users may need it less often.
+    """
     run_time, tested = pins("requirements.lock"), pins("requirements-test.lock")
 
-    assert {pin: tested.get(pin) for pin in run_time} == run_time
+    found = {pin: tested.get(pin, tested.get(pin.partition(" ; ")[0])) for pin in run_time}
+    assert found == run_time
 
 
 def test_locks_hold_what_setup_cfg_asks_for() -> None:
