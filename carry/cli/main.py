@@ -125,7 +125,7 @@ def _told(error: Exception) -> int:
     from carry.shell.lock import Locked
     from carry.shell.loop import CrashedTwice
     from carry.shell.places import MemoryRefused
-    from carry.venues.base import ProbeFailed, ReadFailed
+    from carry.venues.base import ReadFailed
 
     codes: dict[type[Exception], int] = {
         ConfigError: 2,
@@ -140,7 +140,6 @@ def _told(error: Exception) -> int:
         ClockFailed: 1,
         CrashedTwice: 1,
         ExchangeFailed: 1,
-        ProbeFailed: 1,
         ReadFailed: 1,
         OpsRuns: 3,
         NotTaken: 1,

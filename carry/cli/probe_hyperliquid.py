@@ -22,20 +22,19 @@ def hyperliquid(config: Path | None, state_db: str | None, yes: bool, **asked: A
     """
     from carry.core.types import Leg
     from carry.shell import places, probing
-    from carry.venues.hyperliquid.probe import Plan
+    from carry.shell.probe_hyperliquid import Wanted
 
     use_exact_context()
     notional: Decimal | None = asked["notional"]
-    plan = Plan(
+    wanted = Wanted(
         leg=Leg(asked["leg"]),
         base=asked["base"],
         notional=notional,
-        iterations=asked["iterations"],
-        delay_ms=int(asked["delay"] * 1000),
         offset_ticks=asked["offset_ticks"],
         monitor=asked["monitor_orders"],
     )
     found = places.find(config, state_db, config_needed=True)
     if probing.is_live(found) and not yes:
         probing.ask(found, lambda question: click.confirm(question, abort=True))
-    probing.hyperliquid(found, plan, click.echo)
+    code = probing.hyperliquid(found, wanted, asked["iterations"], asked["delay"], click.echo)
+    click.get_current_context().exit(code)

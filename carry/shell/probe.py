@@ -16,6 +16,9 @@ from carry.core.num import show
 from carry.core.types import Side
 from carry.venues.base import ReadFailed
 
+AWAY_BPS = 500
+"""Default distance of a test order from the touch: 5 % of the price."""
+
 LISTED_S = 10.0
 """How long a new order may be missing from the list of open orders before that is said."""
 
@@ -133,7 +136,7 @@ class Plan:
     iterations: int
     delay_s: float
     follow: bool = False
-    say: Callable[[str], None]
+    say: Callable[[str], object]
     wait: Callable[[float], None] = time.sleep
     now_s: Callable[[], float] = time.monotonic
 

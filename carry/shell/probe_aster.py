@@ -27,10 +27,7 @@ from carry.venues.aster.replies import Refused as SaidNo
 from carry.venues.aster.rest import Rest, SignatureMismatch, taken
 from carry.venues.base import ReadFailed
 
-from .probe import Draft, NotSent, Outcome, Placed, Refused, Seen, Skipped, Stop, Unknown
-
-AWAY_BPS = 500
-"""Default distance from the touch: 5 % of the price."""
+from .probe import AWAY_BPS, Draft, NotSent, Outcome, Placed, Refused, Seen, Skipped, Stop, Unknown
 
 SKEW_MS_WARN, SKEW_MS_MAX = 2_000, 5_000
 _ABOVE_MINIMUM = Decimal("1.02")

@@ -63,10 +63,6 @@ class Identity:
     problem: str | None
 
 
-class ProbeFailed(Exception):
-    """What a probe of a venue found wrong, in one line with the next step."""
-
-
 class Clock(Protocol):
     """Time as the bot knows it, ms. `venue_ms` is None until a venue stamp was read."""
 
@@ -165,7 +161,6 @@ __all__ = [
     "Identity",
     "MarketData",
     "Place",
-    "ProbeFailed",
     "ReadFailed",
     "Stream",
     "Venue",
