@@ -32,8 +32,7 @@ def rescue(state: State, distance: Decimal | None) -> tuple[State, Said]:
     if not moves.ready(state) or not deleverage.fresh(state):
         return state, ()
     held = margin.wallets(state)
-    if not isinstance(held, margin.Split):
-        return state, ()
+    assert isinstance(held, margin.Split), "only a split account has anything to move"
     usd = min(held.spot_free, deleverage.lacking(held, limits.liq_distance_target))
     if usd < LEAST_USD:
         return state, ()

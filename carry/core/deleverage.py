@@ -54,11 +54,10 @@ def lacking(held: margin.Wallets, target: Decimal) -> Decimal:
 
 def too_near(state: State) -> bool:
     """Whether liquidation is nearer than the least distance even when what lies idle, or is on its
-    way, has reached the short.
+    way, has reached the short. Asked only where there is a distance.
     """
     held = margin.wallets(state)
-    if held is None or not held.exposure:
-        return False
+    assert held is not None
     room = held.margin_left
     if isinstance(held, margin.Split):
         room += min(held.spot_free, on_its_way(state))
@@ -72,8 +71,7 @@ def excess_usd(state: State) -> Decimal:
     selling the spot brings x, less its cost, where it reaches the short.
     """
     held = margin.wallets(state)
-    if held is None or not held.exposure:
-        return ZERO
+    assert held is not None
     target = state.policy.risk.liq_distance_target
     lacks = lacking(held, target)
     rate = _rate(state)
@@ -102,8 +100,8 @@ def share_sz(state: State, carry: Carry, spot: Decimal) -> Decimal:
     """Base units of spot that a market keeps after giving its share of the excess; it may be 0."""
     everything = sum((_worth(state, c) for c in state.carries.values()), ZERO)
     worth = _worth(state, carry)
-    if not everything or not worth:
-        return spot
+    if not worth:
+        return ZERO
     gives = excess_usd(state) * worth / everything
     assert carry.market is not None
     # Less than an order cannot be closed.

@@ -18,7 +18,7 @@ from .limits import Moved
 from .num import ONE, ZERO, show
 from .state import Ended, Intent, Kind, Sent, State, Unknown, Witness
 from .types import Leg, Side, Tif
-from .writes import next_nonce
+from .writes import next_action
 
 CENT = Decimal("0.01")
 UNRECORDED_MS = 15_000  # without a record of it, wallets read this long after it show it
@@ -45,11 +45,11 @@ def ask(state: State, usd: Decimal, why: str) -> tuple[State, Said]:
     cent; nothing when no nonce can be had.
     """
     sz = min(abs(usd), sizing.movable_usd(state)).quantize(CENT, ROUND_FLOOR)
-    if not sz or state.venue_ms is None:
+    allocated = next_action(state)
+    if not sz or allocated is None:
         return state, ()
-    nonce = next_nonce(state)
-    if nonce is None:
-        return state, ()
+    state, nonce, expires_ms = allocated
+    assert state.venue_ms is not None
     number = state.intent_no + 1
     intent = Intent(
         no=number,
@@ -65,7 +65,7 @@ def ask(state: State, usd: Decimal, why: str) -> tuple[State, Said]:
         ref_px=ONE,
         nonce=nonce,
         cloid=cloid_of(state.journal_id, number),
-        expires_ms=state.venue_ms + state.capabilities.expiry_ms,
+        expires_ms=expires_ms,
         sent_ms=state.now_ms,
         at_ms=state.venue_ms,
         status=Sent(),
@@ -73,7 +73,6 @@ def ask(state: State, usd: Decimal, why: str) -> tuple[State, Said]:
     recent = tuple(m for m in state.moves if state.now_ms - m.ms < sizing.DAY_MS)
     state = attrs.evolve(
         put(state, intent),
-        nonce=nonce,
         intent_no=number,
         moves=(*recent, Moved(no=number, ms=state.now_ms, usd=sz)),
     )
@@ -82,7 +81,7 @@ def ask(state: State, usd: Decimal, why: str) -> tuple[State, Said]:
         usd=sz,
         to_perp=usd > 0,
         nonce=nonce,
-        expires_ms=intent.expires_ms,
+        expires_ms=expires_ms,
         why=why,
     )
     wallet = "perp" if usd > 0 else "spot"

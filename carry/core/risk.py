@@ -50,8 +50,6 @@ def flattening(state: State) -> bool:
     return any(latch.mode == "flatten" for latch in state.latches.values())
 
 
-
-
 def orders_last_minute(state: State) -> int:
     """Orders that added risk in the last minute, over all markets."""
     return sum(1 for ms in state.sent_ms if state.now_ms - ms < MINUTE_MS)

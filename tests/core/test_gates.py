@@ -461,8 +461,9 @@ def test_volatility_by_another_formula() -> None:
 
 def test_gates_of_an_unread_account_are_absent_and_fail() -> None:
     player = Play(scenario_of(Case(gate="-", passes=False)))
-    found = {gate.name: gate for gate in gates(player.state)}
-    for name in ("spot_book_age_ms", "context_age_ms", "budget_actions", "volatility"):
+    found = {gate.name: gate for gate in gates(attrs.evolve(player.state, venue_ms=None))}
+    names = ("spot_book_age_ms", "context_age_ms", "budget_actions", "volatility", "to_payment_ms")
+    for name in names:
         assert (found[name].value, found[name].passes, found[name].fault) == ("absent", False, True)
 
 

@@ -120,3 +120,9 @@ def test_nested_sections_are_no_knobs() -> None:
     assert "horizon_h" in names
     assert "volatility" not in names
     assert [f.name for f in attrs.fields(Strategy)][-1] == "volatility"
+
+
+def test_tokens_named_by_their_id() -> None:
+    token = "0x" + "1" * 32
+    policy = Policy(markets=(MarketPolicy(base="HYPE", token_id=token), MarketPolicy(base="BTC")))
+    assert policy.token_ids == {"HYPE": token}

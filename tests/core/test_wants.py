@@ -6,7 +6,7 @@ import pytest
 from carry.core.state import State
 from carry.core.wants import wants
 
-from .making import carry, go, held, play, with_carry
+from .making import D, carry, go, held, play, with_carry
 
 
 def test_everything_is_wanted_at_first_and_what_protects_comes_first() -> None:
@@ -127,3 +127,18 @@ def test_a_close_that_only_the_position_shows_is_looked_for() -> None:
     assert "fills" not in wants(player.state), "nothing shows that it filled"
     tick = go(player, 7_000, "happens perp 4; mute fills")
     assert "fills" in wants(tick.after)
+
+
+def test_near_liquidation_marks_and_wallets_are_read_oftener() -> None:
+    state = held().state
+    later = attrs.evolve(state, now_ms=state.now_ms + 5_001)
+    assert wants(later, D("0.29")) == ("positions", "balances", "contexts")
+    assert wants(later, D("0.31")) == (), "far from it, the poll plan is enough"
+
+
+def test_a_book_that_left_the_mark_asks_for_a_newer_one() -> None:
+    player = held()
+    go(player, 1_000, "mute contexts", spot="25.2/25.202", perp="25.2/25.202")
+    later = attrs.evolve(player.state, now_ms=player.state.now_ms + 3_001)
+    assert wants(later, D("0.9")) == ("contexts",)
+    assert wants(with_carry(later, quotes={}), D("0.9")) == (), "without a quote nobody knows"

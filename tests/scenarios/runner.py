@@ -252,6 +252,7 @@ class _Events:
         self.restarted = False
         self.policy: Policy | None = None
         self.oracles: dict[str, Decimal] = {}
+        self.agent_until: int | None = None
 
     @property
     def where(self) -> str:
@@ -549,6 +550,10 @@ class _Events:
     def on_actions(self, left: str) -> None:
         self.world.actions_left = int(left)
 
+    def on_agent(self, left: str) -> None:
+        """The venue names the end of the agent key's validity."""
+        self.agent_until = self.world.venue_ms + duration(left, self.where)
+
     def on_depth(self, leg: str, sz: str) -> None:
         coin, side = self._leg(leg)
         self.world.pairs[coin].book_depth[side] = D(sz)
@@ -670,6 +675,10 @@ class _Events:
         before, after = setting(was, key), setting(policy, key)
         self._command(orders.SetPolicy, key=key, policy=policy, before=before, after=after, why="")
 
+    def on_set_refused(self, key: str, *why: str) -> None:
+        """The shell turned a command down before it reached the policy."""
+        self._command(orders.Rejected, what=f"set {key}", why=" ".join(why))
+
     def on_command_again(self) -> None:
         """The inbox delivers the last command once more."""
         self.play.command_id -= 1
@@ -690,6 +699,8 @@ class _Events:
             )
             if name not in self.muted and "all" not in self.muted and not silent
         ]
+        if self.agent_until is not None:
+            reads.append(seen.AgentRead(valid_until_at_ms=self.agent_until, issued_ms=self.now_ms))
         if not silent and "books" not in self.muted and "all" not in self.muted:
             for book in world.books(self.now_ms):
                 if f"{book.coin}.{book.leg.value}" not in self.muted:
