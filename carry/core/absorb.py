@@ -8,11 +8,11 @@ import attrs
 
 from . import moves
 from . import observations as seen
-from .actions import Action, Alert, Note
+from .actions import Action, Alert, Note, Posting
 from .commands import obey
 from .conditions import heard
 from .economics import fold, volatility
-from .holdings import book_fill, book_receipt, compare, journal_old
+from .holdings import book_fill, book_receipt, compare, journal_old, post
 from .intents import (
     doubt_all,
     latch,
@@ -345,17 +345,24 @@ def _receipts(state: State, read: seen.ReceiptsRead) -> tuple[State, Said]:
 
 
 def _transfers(state: State, read: seen.TransfersRead) -> tuple[State, Said]:
-    account, known = state.account, dict(state.seen)
+    known = dict(state.seen)
     said: Said = ()
-    for transfer in read.transfers if account.baseline_usd is not None else ():
+    for transfer in read.transfers if state.account.baseline_usd is not None else ():
         key = f"transfer:{transfer.transfer_id}"
         if key in known or transfer.at_ms < state.transfers_floor_at_ms:
             continue
         known[key] = transfer.at_ms
-        account = attrs.evolve(
-            account,
-            transfers_usd=account.transfers_usd + transfer.usd,
-            moved_at_ms=max(account.moved_at_ms, transfer.at_ms),
+        line = Posting(
+            kind="transfer",
+            ref=transfer.transfer_id,
+            at_ms=transfer.at_ms,
+            coin=None,
+            transfers_usd=transfer.usd,
+        )
+        state, posted = post(state, line)
+        moved_at_ms = max(state.account.moved_at_ms, transfer.at_ms)
+        state = attrs.evolve(
+            state, account=attrs.evolve(state.account, moved_at_ms=moved_at_ms)
         )
         fields = {
             "usd": show(transfer.usd),
@@ -363,8 +370,8 @@ def _transfers(state: State, read: seen.TransfersRead) -> tuple[State, Said]:
             "kind": transfer.kind,
             "moved_at_ms": str(transfer.at_ms),
         }
-        said += (Note(event="transfer", coin=None, fields=fields),)
-    account = attrs.evolve(account, transfers_ms=read.issued_ms)
+        said += (Note(event="transfer", coin=None, fields=fields), *posted)
+    account = attrs.evolve(state.account, transfers_ms=read.issued_ms)
     floor = slow_floor(state, state.transfers_floor_at_ms, read.since_ms)
     state = attrs.evolve(state, account=account, seen=known, transfers_floor_at_ms=floor)
     state, more = moves.recorded(state, read)

@@ -10,6 +10,7 @@ from decimal import Decimal
 
 import attrs
 
+from .num import ZERO
 from .types import Leg, Side, Tif
 
 
@@ -123,5 +124,37 @@ class Note:
     fields: Mapping[str, str]
 
 
+@attrs.frozen(kw_only=True)
+class Posting:
+    """One line of the ledger, for the books: what was booked, why, and by how much it changed each
+    total. USD unless said otherwise; the totals of the state are the sums of these, line by line.
+
+    kind: "fill" (ours), "external" (others' trade, or a change nothing explains), "funding",
+    "transfer", "adopted", "handed_over", "written_off". ref: the venue's id of it, "" for none.
+    at_ms: when it happened, the venue's clock. sz: signed change of what is owned of `leg`, base
+    units, net of a fee taken in the coin, at `px` (0: it cost nothing); ref_px: what it is carried
+    at. fees_usd > 0 paid; funding_usd > 0 received. outside_*: the part that is not ours, see
+    `state.Outside`; foreign_usd is what its holdings were worth when they came.
+    """
+
+    kind: str
+    ref: str
+    at_ms: int
+    coin: str | None
+    leg: Leg | None = None
+    sz: Decimal = ZERO
+    px: Decimal = ZERO
+    ref_px: Decimal = ZERO
+    funding_usd: Decimal = ZERO
+    fees_usd: Decimal = ZERO
+    slippage_usd: Decimal = ZERO
+    external_usd: Decimal = ZERO
+    ref_cost_usd: Decimal = ZERO
+    turnover_usd: Decimal = ZERO
+    transfers_usd: Decimal = ZERO
+    foreign_usd: Decimal = ZERO
+    outside_usd: Decimal = ZERO
+
+
 Write = Place | Cancel | CancelForeign | SetLeverage | MoveUsd | Fence
-Action = Write | Query | Alert | Note
+Action = Write | Query | Alert | Note | Posting

@@ -3,8 +3,8 @@
 import attrs
 
 from . import asked, ledger
-from .actions import Action, Alert, Note
-from .holdings import add_outside, shift
+from .actions import Action, Alert, Note, Posting
+from .holdings import post, shift
 from .intents import latch, set_carry, unsaid
 from .num import ZERO, show
 from .reconcile import RESIDUAL
@@ -53,12 +53,14 @@ def _written_off(state: State, said: Said) -> tuple[State, Said]:
     Without this one unexplained deposit would hold back entries for ever.
     """
     usd = state.account.residual_usd or ZERO
-    state = add_outside(state, ZERO, usd)
+    at_ms = state.venue_ms or state.wall_ms
+    line = Posting(kind="written_off", ref="", at_ms=at_ms, coin=None, outside_usd=usd)
+    state, posted = post(state, line)
     account = attrs.evolve(state.account, residual_usd=ZERO, beyond_ms=None)
     left = {name: each for name, each in state.latches.items() if name != RESIDUAL}
     state = attrs.evolve(state, account=account, latches=left)
     note = Note(event="residual_written_off", coin=None, fields={"usd": show(usd)})
-    return unsaid(unsaid(state, "fault_residual_usd"), RESIDUAL), (*said, note)
+    return unsaid(unsaid(state, "fault_residual_usd"), RESIDUAL), (*said, note, *posted)
 
 
 def _resume(state: State, command: asked.Resume, said: Said) -> tuple[State, Said]:
@@ -101,17 +103,20 @@ def _adopt(state: State, command: asked.Adopt, said: Said) -> tuple[State, Said]
         return state, (*said, Alert(level="warn", name="adopt", coin=command.coin, text=text))
     now_at_ms = state.venue_ms or state.wall_ms
     carry = shift(shift(carry, Leg.SPOT, spot, -spot), Leg.PERP, perp, -perp, now_at_ms)
-    book = ledger.moved(ledger.moved(carry.ledger, spot, spot_px), perp, perp_px)
     phase = carry.phase
     if isinstance(phase, Idle | Enter):
         phase = HedgeOk(since_ms=state.now_ms)
-    state = set_carry(state, attrs.evolve(carry, ledger=book, phase=phase))
-    cost = spot * spot_px + perp * perp_px
+    state = set_carry(state, attrs.evolve(carry, phase=phase))
     note = Note(
         event="adopted",
         coin=carry.coin,
         fields={"spot_sz": show(spot), "perp_sz": show(perp)},
     )
-    if state.account.baseline_usd is not None:
-        state = add_outside(state, -cost, ZERO)
-    return state, (*said, note)
+    said = (*said, note)
+    known = state.account.baseline_usd is not None
+    for leg, sz, px in ((Leg.SPOT, spot, spot_px), (Leg.PERP, perp, perp_px)):
+        if sz:
+            line = ledger.moved("adopted", carry.coin, leg, sz, px, now_at_ms, known=known)
+            state, posted = post(state, line)
+            said = (*said, *posted)
+    return state, said

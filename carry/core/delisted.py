@@ -1,10 +1,8 @@
 """Spot that the venue trades no more: it cannot be sold, so who wants out takes it over."""
 
-import attrs
-
 from . import ledger, risk
 from .actions import Action, Alert, Note
-from .holdings import add_outside, shift
+from .holdings import post, shift
 from .intents import set_carry
 from .num import ZERO, show
 from .state import Carry, State
@@ -22,9 +20,10 @@ def handed_over(state: State, carry: Carry) -> tuple[State, tuple[Action, ...]]:
         return state, ()
     if sz <= ZERO or any(True for _ in state.of(carry.coin, Leg.SPOT)):
         return state, ()
-    book = ledger.moved(carry.ledger, -sz, px)
-    state = set_carry(state, attrs.evolve(shift(carry, Leg.SPOT, -sz, sz), ledger=book))
-    state = add_outside(state, sz * px, ZERO)
+    state = set_carry(state, shift(carry, Leg.SPOT, -sz, sz))
+    at_ms = state.venue_ms or state.wall_ms
+    line = ledger.moved("handed_over", carry.coin, Leg.SPOT, -sz, px, at_ms, known=True)
+    state, posted = post(state, line)
     fields = {"spot_sz": show(sz), "px": show(px)}
     text = (
         f"Spot {show(sz)} {carry.coin} cannot be sold and is yours now: it counts as foreign, and "
@@ -32,5 +31,6 @@ def handed_over(state: State, carry: Carry) -> tuple[State, tuple[Action, ...]]:
     )
     return state, (
         Note(event="handed_over", coin=carry.coin, fields=fields),
+        *posted,
         Alert(level="page", name=f"handed_over_{carry.coin}", coin=carry.coin, text=text),
     )

@@ -10,11 +10,11 @@ from decimal import Decimal
 import attrs
 
 from . import ledger, losses
-from .actions import Action, Alert, Note
+from .actions import Action, Alert, Note, Posting
 from .economics import apr
 from .intents import booked, latch, leg_set, number_of, set_carry
 from .num import ZERO, show
-from .state import Carry, Doubt, Held, State
+from .state import Carry, Doubt, Held, Outside, State
 from .types import Fill, FundingReceipt, Leg
 
 CONFIRM_MS = 1_000  # a second reply this much later must agree before a belief is lowered
@@ -48,22 +48,22 @@ def book_fill(state: State, fill: Fill, *, complete: bool) -> tuple[State, Said]
     if number is not None and number > state.intent_no:
         state, said = journal_old(state, number, f"a fill of order {number} was found", fill.coin)
     ref_px = intent.ref_px if intent is not None else fill.px
-    state = set_carry(state, _own_fill(state, carry, fill, ref_px))
-    said += (_fill_note(fill, "own"), _fee_note(fill))
+    state = set_carry(state, _own_fill(state, carry, fill))
+    state, line = post(state, ledger.own_fill(fill, ref_px))
+    said += (_fill_note(fill, "own"), _fee_note(fill), *line)
     if intent is not None:
         state, more = booked(state, intent, fill)
         said += more
     return state, said
 
 
-def _own_fill(state: State, carry: Carry, fill: Fill, ref_px: Decimal) -> Carry:
+def _own_fill(state: State, carry: Carry, fill: Fill) -> Carry:
     spot = fill.base_change if fill.leg is Leg.SPOT else ZERO
     perp = fill.base_change if fill.leg is Leg.PERP else ZERO
     return attrs.evolve(
         carry,
         spot_sz=carry.spot_sz + spot,
         perp_sz=carry.perp_sz + perp,
-        ledger=ledger.own_fill(carry.ledger, fill, ref_px),
         touched_ms=leg_set(carry.touched_ms, fill.leg, state.now_ms),
     )
 
@@ -129,14 +129,22 @@ def shift(carry: Carry, leg: Leg, owned: Decimal, foreign: Decimal, at_ms: int =
     )
 
 
-def add_outside(state: State, cost: Decimal, cash: Decimal) -> State:
-    outside = state.account.outside
-    outside = attrs.evolve(
-        outside,
-        ref_cost_usd=outside.ref_cost_usd + cost,
-        cash_usd=outside.cash_usd + cash,
+def post(state: State, posting: Posting) -> tuple[State, Said]:
+    """The totals with one more line of the ledger: the only place where they change."""
+    carry = state.carries.get(posting.coin) if posting.coin is not None else None
+    if carry is not None:
+        carry = attrs.evolve(carry, ledger=ledger.post(carry.ledger, posting))
+        state = set_carry(state, carry)
+    account = state.account
+    account = attrs.evolve(
+        account,
+        transfers_usd=account.transfers_usd + posting.transfers_usd,
+        outside=Outside(
+            ref_cost_usd=account.outside.ref_cost_usd + posting.foreign_usd,
+            cash_usd=account.outside.cash_usd + posting.outside_usd,
+        ),
     )
-    return attrs.evolve(state, account=attrs.evolve(state.account, outside=outside))
+    return attrs.evolve(state, account=account), (posting,)
 
 
 def _external_alert(state: State, carry: Carry, leg: Leg, owned: Decimal, what: str) -> Said:
@@ -172,15 +180,10 @@ def _taken(state: State, carry: Carry, fill: Fill) -> tuple[State, Said]:
     """A fill that is not ours: liquidation, deleveraging, a trade by hand."""
     owned, foreign = split_change(carry, fill.leg, fill.base_change)
     ref_px = ledger.price(carry, fill.leg) or fill.px
-    fee = fill.fee_usd
-    own_fee = fee if owned else ZERO
     carry = shift(carry, fill.leg, owned, foreign, fill.at_ms)
-    carry = attrs.evolve(
-        carry,
-        ledger=ledger.taken(carry.ledger, owned, ref_px, fill.px, own_fee),
-        touched_ms=leg_set(carry.touched_ms, fill.leg, state.now_ms),
-    )
-    state = add_outside(set_carry(state, carry), foreign * fill.px, own_fee - fee)
+    carry = attrs.evolve(carry, touched_ms=leg_set(carry.touched_ms, fill.leg, state.now_ms))
+    state, line = post(set_carry(state, carry), ledger.taken(fill, owned, foreign, ref_px))
+    carry = state.carries[fill.coin]
     kind = fill.kind or "a trade by hand"
     what = (
         f"{carry.coin} {fill.leg.value}: {kind}, {fill.side.value} {show(fill.sz)} at "
@@ -190,6 +193,7 @@ def _taken(state: State, carry: Carry, fill: Fill) -> tuple[State, Said]:
         state, carry = _lost(state, carry, fill.leg, fill.kind, what)
     return state, (
         _fill_note(fill, "external"),
+        *line,
         *_external_alert(state, carry, fill.leg, owned, what),
     )
 
@@ -213,23 +217,22 @@ def book_receipt(state: State, receipt: FundingReceipt) -> tuple[State, Said]:
     )
     carry = state.carries.get(receipt.coin)
     if carry is None:
-        return add_outside(state, ZERO, receipt.usd), ()
-    ours = ledger.funding_share(receipt, _foreign_at(carry, receipt.at_ms))
-    book = attrs.evolve(carry.ledger, funding_usd=carry.ledger.funding_usd + ours)
-    state = set_carry(state, attrs.evolve(carry, ledger=book))
+        return post(state, ledger.funding(receipt, None))
+    line = ledger.funding(receipt, _foreign_at(carry, receipt.at_ms))
+    state, posted = post(state, line)
     note = Note(
         event="funding",
         coin=receipt.coin,
         fields={
             "usd": show(receipt.usd),
-            "ours_usd": show(ours),
+            "ours_usd": show(line.funding_usd),
             "sz": show(receipt.sz),
             "rate": show(receipt.rate),
             "apr": show(apr(receipt.rate, state.capabilities.interval_h)),
             "paid_at_ms": str(receipt.at_ms),
         },
     )
-    return add_outside(state, ZERO, receipt.usd - ours), (note,)
+    return state, (note, *posted)
 
 
 def journal_old(state: State, number: int, what: str, coin: str) -> tuple[State, Said]:
@@ -293,14 +296,16 @@ def _appeared(state: State, carry: Carry, leg: Leg, diff: Decimal) -> tuple[Stat
     """A confirmed difference that no fill explains."""
     owned, foreign = split_change(carry, leg, diff)
     px = ledger.price(carry, leg) or ZERO
-    carry = shift(carry, leg, owned, foreign, state.venue_ms or state.wall_ms)
+    at_ms = state.venue_ms or state.wall_ms
+    carry = shift(carry, leg, owned, foreign, at_ms)
     carry = attrs.evolve(
         carry,
-        ledger=ledger.appeared(carry.ledger, owned, px),
         doubts={name: d for name, d in carry.doubts.items() if name != leg.value},
         touched_ms=leg_set(carry.touched_ms, leg, state.now_ms),
     )
-    state = add_outside(set_carry(state, carry), foreign * px, foreign * px)
+    state = set_carry(state, carry)
+    state, line = post(state, ledger.appeared(carry.coin, leg, owned, foreign, px, at_ms))
+    carry = state.carries[carry.coin]
     what = f"{carry.coin} {leg.value} changed by {show(diff)} and no fill or transfer explains it"
     if owned:
         state, carry = _lost(state, carry, leg, "", what)
@@ -316,4 +321,4 @@ def _appeared(state: State, carry: Carry, leg: Leg, diff: Decimal) -> tuple[Stat
             "foreign": show(foreign),
         },
     )
-    return state, (note, *_external_alert(state, carry, leg, owned, what))
+    return state, (note, *line, *_external_alert(state, carry, leg, owned, what))

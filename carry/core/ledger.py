@@ -9,10 +9,12 @@ from decimal import Decimal
 
 import attrs
 
+from .actions import Posting
 from .num import ZERO
 from .state import Account, Carry, Ledger, Outside, State
 from .types import Fill, FundingReceipt, Leg
 
+SHARE_USD = Decimal("1E-12")
 
 @attrs.frozen(kw_only=True)
 class Pnl:
@@ -54,51 +56,121 @@ def price(carry: Carry, leg: Leg) -> Decimal | None:
     return carry.context.mark_px if carry.context is not None else None
 
 
-def own_fill(ledger: Ledger, fill: Fill, ref_px: Decimal) -> Ledger:
-    """Book a fill of ours: (ref - px) x net size is slippage, the rest is carried at `ref_px`."""
+def own_fill(fill: Fill, ref_px: Decimal) -> Posting:
+    """A fill of ours: (ref - px) x net size is slippage, the rest is carried at `ref_px`."""
     net = fill.base_change
-    return attrs.evolve(
-        ledger,
-        fees_usd=ledger.fees_usd + fill.fee_usd,
-        slippage_usd=ledger.slippage_usd + net * (ref_px - fill.px),
-        ref_cost_usd=ledger.ref_cost_usd + net * ref_px,
-        turnover_usd=ledger.turnover_usd + fill.px * fill.sz,
+    return Posting(
+        kind="fill",
+        ref=fill.trade_id,
+        at_ms=fill.at_ms,
+        coin=fill.coin,
+        leg=fill.leg,
+        sz=net,
+        px=fill.px,
+        ref_px=ref_px,
+        fees_usd=fill.fee_usd,
+        slippage_usd=net * (ref_px - fill.px),
+        ref_cost_usd=net * ref_px,
+        turnover_usd=fill.px * fill.sz,
     )
 
 
-def taken(ledger: Ledger, net: Decimal, ref_px: Decimal, px: Decimal, fee_usd: Decimal) -> Ledger:
-    """Book what others did to our leg (liquidation, ADL, a trade by hand): all of it is
-    external.
+def taken(fill: Fill, owned: Decimal, foreign: Decimal, ref_px: Decimal) -> Posting:
+    """What others did to a leg (liquidation, ADL, a trade by hand), of which `owned` was ours: all
+    of that is external, with the fee. Else the fee is the outside's.
     """
-    return attrs.evolve(
-        ledger,
-        external_usd=ledger.external_usd + net * (ref_px - px) - fee_usd,
-        ref_cost_usd=ledger.ref_cost_usd + net * ref_px,
+    own_fee = fill.fee_usd if owned else ZERO
+    return Posting(
+        kind="external",
+        ref=fill.trade_id,
+        at_ms=fill.at_ms,
+        coin=fill.coin,
+        leg=fill.leg,
+        sz=owned,
+        px=fill.px,
+        ref_px=ref_px,
+        external_usd=owned * (ref_px - fill.px) - own_fee,
+        ref_cost_usd=owned * ref_px,
+        foreign_usd=foreign * fill.px,
+        outside_usd=own_fee - fill.fee_usd,
     )
 
 
-def appeared(ledger: Ledger, net: Decimal, px: Decimal) -> Ledger:
-    """Book a change of our leg that nothing explains: worth `net` x `px`, external."""
-    return attrs.evolve(
-        ledger,
-        external_usd=ledger.external_usd + net * px,
-        ref_cost_usd=ledger.ref_cost_usd + net * px,
+def appeared(
+    coin: str, leg: Leg, owned: Decimal, foreign: Decimal, ref_px: Decimal, at_ms: int
+) -> Posting:
+    """A change of a leg that nothing explains: worth its size x `ref_px`, for nothing."""
+    return Posting(
+        kind="external",
+        ref="",
+        at_ms=at_ms,
+        coin=coin,
+        leg=leg,
+        sz=owned,
+        ref_px=ref_px,
+        external_usd=owned * ref_px,
+        ref_cost_usd=owned * ref_px,
+        foreign_usd=foreign * ref_px,
+        outside_usd=foreign * ref_px,
     )
 
 
-def moved(ledger: Ledger, net: Decimal, px: Decimal) -> Ledger:
-    """Holdings change hands between foreign and owned at `px`: no PnL."""
-    return attrs.evolve(ledger, ref_cost_usd=ledger.ref_cost_usd + net * px)
+def moved(
+    kind: str, coin: str, leg: Leg, owned: Decimal, px: Decimal, at_ms: int, *, known: bool
+) -> Posting:
+    """Holdings change hands between foreign and owned at `px`: no PnL. known: the account was
+    valued before, so that the foreign side is in its baseline."""
+    cost = owned * px
+    return Posting(
+        kind=kind,
+        ref="",
+        at_ms=at_ms,
+        coin=coin,
+        leg=leg,
+        sz=owned,
+        px=px,
+        ref_px=px,
+        ref_cost_usd=cost,
+        foreign_usd=-cost if known else ZERO,
+    )
+
+
+def funding(receipt: FundingReceipt, foreign_perp: Decimal | None) -> Posting:
+    """A payment: what foreign size was paid is the outside's; all of it where foreign is None."""
+    ours = ZERO if foreign_perp is None else funding_share(receipt, foreign_perp)
+    return Posting(
+        kind="funding",
+        ref="",
+        at_ms=receipt.at_ms,
+        coin=receipt.coin,
+        leg=Leg.PERP,
+        funding_usd=ours,
+        outside_usd=receipt.usd - ours,
+    )
 
 
 def funding_share(receipt: FundingReceipt, foreign_perp: Decimal) -> Decimal:
     """Our part of a payment, USD: all of it unless foreign size was paid too.
 
     It is read minutes after it was paid, so what we own by now says nothing of what it was paid on.
+    A share that does not end is cut at `SHARE_USD`, so that sums stay exact; the rest is foreign.
     """
     if not receipt.sz or not foreign_perp:
         return receipt.usd
-    return receipt.usd * max(ZERO, (receipt.sz - foreign_perp) / receipt.sz)
+    share = receipt.usd * max(ZERO, (receipt.sz - foreign_perp) / receipt.sz)
+    return share.quantize(SHARE_USD)
+
+
+def post(ledger: Ledger, posting: Posting) -> Ledger:
+    """The totals of a market after one more line."""
+    return Ledger(
+        funding_usd=ledger.funding_usd + posting.funding_usd,
+        fees_usd=ledger.fees_usd + posting.fees_usd,
+        slippage_usd=ledger.slippage_usd + posting.slippage_usd,
+        external_usd=ledger.external_usd + posting.external_usd,
+        ref_cost_usd=ledger.ref_cost_usd + posting.ref_cost_usd,
+        turnover_usd=ledger.turnover_usd + posting.turnover_usd,
+    )
 
 
 def pnl(carry: Carry) -> Pnl:

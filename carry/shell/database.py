@@ -12,10 +12,11 @@ import msgspec
 from carry.base.codec import Undecodable, codec, digest, migrate
 from carry.core.state import RULES, SCHEMA, State
 
-from . import schema
+from . import books, schema
 from .schema import LAYOUT
 
 BUSY_MS: Final = 5_000
+LEDGER_LAYOUT: Final = 3  # the first whose journals keep the lines of the ledger
 Connect = Callable[..., sqlite3.Connection]
 
 
@@ -100,6 +101,8 @@ def bring_up(db: sqlite3.Connection, path: str) -> None:
                 for statement in statements(schema.STEPS[n]):
                     db.execute(statement)
             _migrate_documents(db, written)
+            if layout < LEDGER_LAYOUT:
+                _bring_forward(db)
             db.execute("UPDATE meta SET value = ? WHERE key = 'layout'", (str(LAYOUT),))
             db.execute("UPDATE meta SET value = ? WHERE key = 'schema'", (str(SCHEMA),))
             db.execute("UPDATE meta SET value = ? WHERE key = 'rules'", (str(RULES),))
@@ -122,6 +125,13 @@ def _migrate_documents(db: sqlite3.Connection, written: int) -> None:
     db.execute("DELETE FROM ticks")
     db.execute("DELETE FROM checkpoints")
     db.execute("INSERT INTO checkpoints SELECT seq, NULL, chain, doc FROM state")
+
+
+def _bring_forward(db: sqlite3.Connection) -> None:
+    """The first lines of a ledger that was kept as totals only: what they stand at."""
+    row = db.execute("SELECT seq, doc FROM state").fetchone()
+    if row is not None:
+        books.postings(db, row[0], books.opening(codec(State).decode(row[1])))
 
 
 def check_owner(db: sqlite3.Connection, path: str, network: str, account: str) -> None:

@@ -26,17 +26,11 @@ from carry.core.actions import (
     SetLeverage,
 )
 from carry.core.asked import Command
-from carry.core.observations import (
-    FillSeen,
-    FillsRead,
-    Observations,
-    ReceiptsRead,
-    TransfersRead,
-)
+from carry.core.observations import Observations
 from carry.core.policy import Policy
 from carry.core.state import RULES, SCHEMA, State
-from carry.core.types import FundingReceipt, Transfer
 
+from . import books
 from .database import (
     Connect,
     bring_up,
@@ -93,6 +87,7 @@ class Journal:
         self._db = connection
         self._checkpoint_ticks, self._keep_days = checkpoint_ticks, keep_days
         self._level = ""
+        self._hour_ms = -1
         row = self._db.execute("SELECT seq, chain FROM state").fetchone()
         self.seq: int = row[0] if row else 0
         self._chain: str = row[1] if row else ""
@@ -191,7 +186,7 @@ class Journal:
                 )
                 self.seq = seq
                 self._write_state(text, mark, chain)
-                self._book(observations)
+                self._book(observations, state, actions)
                 self._say(observations, state, actions)
                 if seq % self._checkpoint_ticks == 0:
                     self._write_checkpoint(observations.venue_ms, chain, text)
@@ -222,61 +217,22 @@ class Journal:
             "INSERT INTO checkpoints VALUES (?, ?, ?, ?)", (self.seq, at_ms, chain, text.decode())
         )
 
-    def _book(self, observations: Observations) -> None:
-        """Facts for ever: what is seen twice is kept once."""
-        fills = [event.fill for event in observations.events if isinstance(event, FillSeen)]
-        receipts: list[FundingReceipt] = []
-        transfers: list[Transfer] = []
-        for read in observations.reads:
-            if isinstance(read, FillsRead):
-                fills.extend(read.fills)
-            elif isinstance(read, ReceiptsRead):
-                receipts.extend(read.receipts)
-            elif isinstance(read, TransfersRead):
-                transfers.extend(read.transfers)
-        if fills:
-            self._db.executemany(
-                "INSERT INTO fills VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING",
-                [
-                    (
-                        f.trade_id,
-                        f.coin,
-                        f.leg.value,
-                        f.at_ms,
-                        f.side.value,
-                        format(f.px, "f"),
-                        format(f.sz, "f"),
-                        format(f.fee, "f"),
-                        int(f.fee_in_base),
-                        format(f.fee_usd, "f"),
-                        f.oid,
-                        f.cloid,
-                        f.kind,
-                        self.seq,
-                    )
-                    for f in fills
-                ],
-            )
-        if receipts:
-            self._db.executemany(
-                "INSERT INTO funding VALUES (?,?,?,?,?,?) ON CONFLICT DO NOTHING",
-                [
-                    (
-                        r.coin,
-                        r.at_ms,
-                        format(r.usd, "f"),
-                        format(r.sz, "f"),
-                        format(r.rate, "f"),
-                        self.seq,
-                    )
-                    for r in receipts
-                ],
-            )
-        if transfers:
-            self._db.executemany(
-                "INSERT INTO transfers VALUES (?,?,?,?,?) ON CONFLICT DO NOTHING",
-                [(t.transfer_id, t.at_ms, format(t.usd, "f"), t.kind, self.seq) for t in transfers],
-            )
+    def _book(
+        self, observations: Observations, state: State, actions: Sequence[Action]
+    ) -> None:
+        """Facts, the lines of the ledger, and what was held is worth: each hour, each booking."""
+        books.facts(self._db, self.seq, observations)
+        booked = books.postings(self._db, self.seq, actions)
+        at_ms = observations.venue_ms
+        if at_ms is None:
+            return
+        hour_ms = at_ms - at_ms % books.HOUR_MS
+        if hour_ms != self._hour_ms:
+            self._hour_ms = hour_ms
+            books.marks(self._db, state, state.carries, hour_ms)
+            books.equity(self._db, state, hour_ms)
+        if booked:
+            books.marks(self._db, state, booked, at_ms)
 
     def _say(
         self, observations: Observations, state: State, actions: Sequence[Action]

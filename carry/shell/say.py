@@ -23,6 +23,7 @@ from carry.core.actions import (
     MoveUsd,
     Note,
     Place,
+    Posting,
     Query,
     SetLeverage,
 )
@@ -235,5 +236,5 @@ def _asked(action: Action) -> Iterator[str]:
             yield f"#{action.intent} fence nonce {action.nonce}  ({action.why})"
         case Query():
             yield f"{action.coin} #{action.intent} what became of it?  ({action.why})"
-        case Alert() | Note():
+        case Alert() | Note() | Posting():
             pass

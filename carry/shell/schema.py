@@ -1,14 +1,60 @@
 """Tables of the journal, and the way from an older shape of them to the present one.
 
 Two stores in one file: `ticks` and `checkpoints` (replay; pruned) and the books (`fills`,
-`funding`, `transfers`, `audit`, `decisions`, `alerts`; kept for ever). Money is text: a Decimal
-without loss.
+`funding`, `transfers`, `postings`, `marks`, `equity`, `audit`, `decisions`, `alerts`; kept for
+ever). Money is text: a Decimal without loss. The columns of `postings` are the fields of the core's
+`Posting`.
 """
 
 from collections.abc import Mapping
 from typing import Final
 
-TABLES: Final = """
+# Lines of the ledger, prices and equity by hour: in every journal since layout 3.
+LEDGER: Final = """
+CREATE TABLE postings (
+    seq   INTEGER NOT NULL,
+    n     INTEGER NOT NULL,
+    at_ms INTEGER NOT NULL,
+    kind  TEXT NOT NULL,
+    ref   TEXT NOT NULL,
+    coin  TEXT,
+    leg   TEXT,
+    sz    TEXT NOT NULL,
+    px    TEXT NOT NULL,
+    ref_px        TEXT NOT NULL,
+    funding_usd   TEXT NOT NULL,
+    fees_usd      TEXT NOT NULL,
+    slippage_usd  TEXT NOT NULL,
+    external_usd  TEXT NOT NULL,
+    ref_cost_usd  TEXT NOT NULL,
+    turnover_usd  TEXT NOT NULL,
+    transfers_usd TEXT NOT NULL,
+    foreign_usd   TEXT NOT NULL,
+    outside_usd   TEXT NOT NULL,
+    PRIMARY KEY (seq, n)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE marks (
+    coin    TEXT NOT NULL,
+    at_ms   INTEGER NOT NULL,
+    spot_px TEXT NOT NULL,
+    perp_px TEXT NOT NULL,
+    oracle_px     TEXT,
+    funding_rate  TEXT,
+    forecast_rate TEXT,
+    liq_distance  TEXT,
+    PRIMARY KEY (coin, at_ms)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE equity (
+    at_ms        INTEGER PRIMARY KEY,
+    equity_usd   TEXT NOT NULL,
+    residual_usd TEXT
+) STRICT;
+"""
+
+TABLES: Final = (
+    """
 CREATE TABLE meta (
     key   TEXT PRIMARY KEY,
     value TEXT NOT NULL
@@ -133,10 +179,12 @@ CREATE TABLE crash (
     observations TEXT NOT NULL
 ) STRICT;
 """
+    + LEDGER
+)
 
 # From layout n to n + 1: SQL run in one transaction, after a copy of the file was made. A change of
 # the documents alone (the core's SCHEMA) has its function in `base.codec.MIGRATIONS` instead.
-LAYOUT: Final = 2
+LAYOUT: Final = 3
 STEPS: Final[Mapping[int, str]] = {
     1: """
 ALTER TABLE audit ADD COLUMN version TEXT NOT NULL DEFAULT '';
@@ -147,4 +195,5 @@ CREATE TABLE starts (
     version TEXT NOT NULL
 ) STRICT;
 """,
+    2: LEDGER,
 }

@@ -12,7 +12,7 @@ import pytest
 
 from carry.core import ledger
 from carry.core.state import Carry, Ledger
-from carry.core.types import Fill, FundingReceipt
+from carry.core.types import Fill, FundingReceipt, Leg, Side
 from tests.scenarios.runner import Play
 
 from .making import carry, go, held, play
@@ -115,8 +115,6 @@ def test_an_honest_story_leaves_nothing() -> None:
 
 
 def own(leg: str, side: str, px: str, sz: str, player: Play) -> Fill:
-    from carry.core.types import Leg, Side
-
     return player.world.happen(
         coin="HYPE", leg=Leg(leg), side=Side(side), px=D(px), sz=D(sz), fee=D("0.1")
     )
@@ -124,7 +122,7 @@ def own(leg: str, side: str, px: str, sz: str, player: Play) -> Fill:
 
 def test_a_fill_is_carried_at_its_reference_price() -> None:
     bought = own("spot", "buy", "25.01", "10", play())
-    book = ledger.own_fill(Ledger(), bought, D("25.00"))
+    book = ledger.post(Ledger(), ledger.own_fill(bought, D("25.00")))
     assert book.ref_cost_usd == 250
     assert book.slippage_usd == D("-0.1")  # 10 x (25.00 - 25.01)
     assert book.fees_usd == D("0.1")
@@ -132,13 +130,18 @@ def test_a_fill_is_carried_at_its_reference_price() -> None:
 
 
 def test_what_others_took_is_external() -> None:
-    book = ledger.taken(Ledger(), D(4), D(25), D("25.5"), D("0.2"))
+    closed = attrs.evolve(own("perp", "buy", "25.5", "5", play()), fee=D("0.2"))
+    line = ledger.taken(closed, D(4), D(1), D(25))
+    book = ledger.post(Ledger(), line)
     assert book.external_usd == D("-2.2")  # 4 x (25 - 25.5) - 0.2
     assert book.ref_cost_usd == 100
-    assert ledger.appeared(Ledger(), D(-2), D(25)) == Ledger(
-        external_usd=D(-50), ref_cost_usd=D(-50)
-    )
-    assert ledger.moved(Ledger(), D(2), D(25)) == Ledger(ref_cost_usd=D(50))
+    assert (line.foreign_usd, line.outside_usd) == (D("25.5"), 0)
+    line = ledger.appeared("HYPE", Leg.SPOT, D(-2), D(-1), D(25), 7)
+    assert ledger.post(Ledger(), line) == Ledger(external_usd=D(-50), ref_cost_usd=D(-50))
+    assert (line.foreign_usd, line.outside_usd, line.px) == (-25, -25, 0)
+    line = ledger.moved("adopted", "HYPE", Leg.SPOT, D(2), D(25), 7, known=True)
+    assert ledger.post(Ledger(), line) == Ledger(ref_cost_usd=D(50))
+    assert line.foreign_usd == -50
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from carry.core.actions import (
     MoveUsd,
     Note,
     Place,
+    Posting,
     Query,
     SetLeverage,
 )
@@ -165,7 +166,7 @@ class Play:
         observations = words.observations()
         before = self.state
         after, actions = self._step(row, before, observations)
-        self.pending = [a for a in actions if not isinstance(a, Alert | Note)]
+        self.pending = [a for a in actions if not isinstance(a, Alert | Note | Posting)]
         self.pending = [a for a in self.pending if not isinstance(a, CancelForeign)]
         for action in actions:
             if isinstance(action, Place):
@@ -751,7 +752,7 @@ def phases(play: Play) -> dict[str, str]:
 def asked(play: Play, tick: Tick) -> tuple[str, ...]:
     """The actions of a tick in the words of the table."""
     many = len(play.coins) > 1
-    return tuple(_ask(a, many) for a in tick.actions if not isinstance(a, Note))
+    return tuple(_ask(a, many) for a in tick.actions if not isinstance(a, Note | Posting))
 
 
 def _ask(action: Action, many: bool) -> str:
