@@ -2,7 +2,7 @@
 # More words for pytest: `make test ARGS="-k funding"`.
 venv := bash .ci/venv.sh .venv-test requirements-test.lock && .venv-test/bin/
 
-.PHONY: test lint coverage golden scenario-audit storm bench recorded config-docs lock
+.PHONY: test lint coverage golden scenario-audit storm bench decision-diff release-journal recorded config-docs lock
 
 test:           ; $(venv)python -m pytest -n auto $(ARGS)
 lint:           ; $(venv)ruff check --output-format concise .; ruff=$$?; .venv-test/bin/mypy && exit $$ruff
@@ -12,5 +12,7 @@ golden:         ; $(venv)python -m pytest tests/scenarios --update-golden $(ARGS
 scenario-audit: ; $(venv)python -m tests.scenarios.audit $(ARGS)
 storm:          ; $(venv)carry storm --seeds 0:$(or $(SEEDS),200) --jobs $$(nproc) $(ARGS)
 bench:          ; $(venv)python -m tests.bench $(ARGS)
+decision-diff:  ; bash .ci/venv.sh .venv-test requirements-test.lock && PYTHON=$$(pwd)/.venv-test/bin/python bash .ci/decision-diff.sh "$(BASE)" $(ARGS)
+release-journal: ; $(venv)python -m tests.research.releases
 config-docs:    ; $(venv)python -m carry.shell.config_docs
 lock:           ; bash .ci/lock.sh $(ARGS)

@@ -1,6 +1,7 @@
 """`carry storm`."""
 
 import json
+from pathlib import Path
 
 import click
 
@@ -12,6 +13,12 @@ import click
 @click.option("--jobs", type=click.IntRange(min=1), default=1, help="Processes.")
 @click.option("--twins", is_flag=True, help="Each seed without its faults too: funding kept.")
 @click.option("--values", is_flag=True, help="Values instead of bytes: faster, fewer faults.")
+@click.option(
+    "--journals",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Keep each seed's journal, for `carry replay`.",
+)
 @click.option("--json", "as_json", is_flag=True, help="The figures as one JSON object.")
 def storm(
     seeds: str,
@@ -20,6 +27,7 @@ def storm(
     jobs: int,
     twins: bool,
     values: bool,
+    journals: Path | None,
     as_json: bool,
 ) -> int:
     """Run whole bots against the exchange under faults; exit 1 at a broken promise."""
@@ -30,6 +38,8 @@ def storm(
         campaign.case_of(first, ticks, preset, values)
     except campaign.BadPreset as error:
         raise click.UsageError(str(error)) from None
+    if journals is not None:
+        journals.mkdir(parents=True, exist_ok=True)
     with click.progressbar(length=last - first, label="storm", hidden=as_json) as bar:
         outcomes = campaign.run_all(
             range(first, last),
@@ -39,6 +49,7 @@ def storm(
             lambda outcome: bar.update(1),
             twins=twins,
             values=values,
+            journals=None if journals is None else str(journals),
         )
     figures = campaign.summary(outcomes)
     broken = [outcome for outcome in outcomes if outcome.broken is not None]

@@ -89,6 +89,10 @@ def bring_up(db: sqlite3.Connection, path: str) -> None:
         if int(facts.get("rules", 0)) != RULES:
             with transaction(db):
                 db.execute("UPDATE meta SET value = ? WHERE key = 'rules'", (str(RULES),))
+                # What these rules decide can be replayed from here on, whatever came before.
+                db.execute(
+                    "INSERT OR IGNORE INTO checkpoints SELECT seq, NULL, chain, doc FROM state"
+                )
         return
     if path != ":memory:":
         copy = f"{path}.schema{written}.bak"

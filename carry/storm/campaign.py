@@ -5,6 +5,7 @@ import multiprocessing
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import attrs
@@ -24,13 +25,15 @@ Preset = str | None
 
 
 class Job(NamedTuple):
-    """A seed to run. twins: without its faults too; values: without bytes, see `World`."""
+    """A seed to run. twins: without its faults too; values: without bytes, see `World`. journals:
+    a folder to keep its journal in."""
 
     seed: int
     ticks: int
     preset: Preset
     twins: bool = False
     values: bool = False
+    journals: str | None = None
 
 
 class BadPreset(ValueError):
@@ -56,7 +59,10 @@ def run_one(job: Job) -> Outcome:
     case = case_of(job.seed, job.ticks, job.preset)
     if job.twins:
         return beside_its_twin(case, values=job.values)
-    return live(case, values=job.values)[0]
+    outcome, world = live(case, values=job.values, checkpoints=job.journals is not None)
+    if job.journals is not None:
+        world.save(Path(job.journals) / f"seed{job.seed}.db")
+    return outcome
 
 
 def run_all(
@@ -68,12 +74,14 @@ def run_all(
     *,
     twins: bool = False,
     values: bool = False,
+    journals: str | None = None,
 ) -> list[Outcome]:
     """The outcomes of all seeds, by seed. `done` is told each as it comes.
 
     twins: run each seed without its faults too, to compare what they earn. values: without bytes.
+    journals: a folder in which each seed's journal is kept.
     """
-    work = [Job(seed, ticks, preset, twins, values) for seed in seeds]
+    work = [Job(seed, ticks, preset, twins, values, journals) for seed in seeds]
     outcomes: list[Outcome] = []
     for outcome in _outcomes(work, jobs):
         done(outcome)

@@ -59,12 +59,17 @@ class Outcome:
 
 
 def live(
-    case: Case, *, disk: bool = False, keep: bool = False, values: bool = False
+    case: Case,
+    *,
+    disk: bool = False,
+    keep: bool = False,
+    values: bool = False,
+    checkpoints: bool = False,
 ) -> tuple[Outcome, World]:
-    """Run a seed to its end, or to the first violation. values: no bytes, see `World`."""
+    """Run a seed to its end, or to the first violation. values, checkpoints: see `World`."""
     use_exact_context()
     began = time.perf_counter()
-    world = World(case, disk=disk, values=values)
+    world = World(case, disk=disk, values=values, checkpoints=checkpoints)
     world.keep_history = keep
     life = Life(world)
     broken: tuple[str, str] | None = None

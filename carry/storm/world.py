@@ -24,7 +24,7 @@ from carry.exchange.model import Exchange
 from carry.shell.bot import all_foreign
 from carry.shell.commands import overridden
 from carry.shell.embedded import play_account, play_agent
-from carry.shell.journal import Journal
+from carry.shell.journal import CHECKPOINT_TICKS, Journal
 from carry.shell.logs import EventLog
 from carry.shell.loop import Bot, CrashedTwice, Manner
 from carry.venues.hyperliquid.constants import Network
@@ -151,13 +151,21 @@ class World:
     """See the module. `disk`: keep the journal in a file, as in production, not in memory.
 
     start_s: seconds past an hour at which life begins. values: the bot and the exchange exchange
-    values, not bytes.
+    values, not bytes. checkpoints: as often in the journal as in production, so that a replay can
+    begin at each; otherwise at its beginning only.
     """
 
     def __init__(
-        self, case: Case, *, disk: bool = False, start_s: int = START_S, values: bool = False
+        self,
+        case: Case,
+        *,
+        disk: bool = False,
+        start_s: int = START_S,
+        values: bool = False,
+        checkpoints: bool = False,
     ) -> None:
         self.case = case
+        self._checkpoint_ticks = CHECKPOINT_TICKS if checkpoints else 10**9
         self.values = values
         self._users: dict[str, Direct] = {}
         self.rng = {concern: stream(case.seed, concern) for concern in CONCERNS}
@@ -209,7 +217,7 @@ class World:
         self.venue = self._new_venue()
         journal = StormJournal.open(
             self._path, network="storm", account=self.account, connect=self._connect,
-            checkpoint_ticks=10**9,
+            checkpoint_ticks=self._checkpoint_ticks,
         )
         assert isinstance(journal, StormJournal)
         journal.world = self
@@ -399,6 +407,14 @@ class World:
             self.command(what, latch=latch)
         elif what != "nothing":
             self.command(what)
+
+    def save(self, path: Path) -> None:
+        """Keep the journal in a file of its own, over one that is there."""
+        path.unlink(missing_ok=True)
+        self.db.boundary = lambda name: None
+        if self.db.in_transaction:
+            self.db.execute("ROLLBACK")
+        self.db.execute("VACUUM INTO ?", (str(path),))
 
     def close(self) -> None:
         self.db.close()

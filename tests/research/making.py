@@ -11,7 +11,7 @@ from carry.storm.world import World
 def lived(path: Path, seed: int, ticks: int, preset: str | None = "none") -> World:
     """The journal at `path` of a seed's whole life: entry, funding, the operator's kill."""
     use_exact_context()
-    world = World(case_of(seed, ticks, preset), values=True)
+    world = World(case_of(seed, ticks, preset), values=True, checkpoints=True)
     Life(world).run()
-    world.db.execute("VACUUM INTO ?", (str(path),))
+    world.save(path)
     return world
