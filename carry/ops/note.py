@@ -30,7 +30,7 @@ def compose(reader: Reader, seq: int, state: State, since_ms: int | None, strang
     """The note for the time since `since_ms` (venue clock), or the last day. strangers: ignored."""
     found = report(seq, state)
     now_ms = found["now_ms"]
-    from_ms = since_ms if since_ms is not None else now_ms - DAY_MS
+    from_ms = since_ms if since_ms is not None else max(now_ms - DAY_MS, _began(reader, now_ms))
     before = _totals(reader, from_ms)
     now = {cause: Decimal(found["pnl"][cause]) for cause in CAUSES}
     made = {cause: now[cause] - before.get(cause, ZERO) for cause in CAUSES}
@@ -56,6 +56,12 @@ def compose(reader: Reader, seq: int, state: State, since_ms: int | None, strang
     if strangers:
         lines.append(f"{strangers} messages of strangers were ignored.")
     return "\n".join(lines)
+
+
+def _began(reader: Reader, now_ms: int) -> int:
+    """When the bot's first decision was told (venue clock); now, when there is none."""
+    first = reader.rows("SELECT min(at_ms) FROM decisions")[0][0]
+    return now_ms if first is None else int(first)
 
 
 def _totals(reader: Reader, at_ms: int) -> dict[str, Decimal]:
