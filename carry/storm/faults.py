@@ -14,10 +14,11 @@ import attrs
 
 from carry.core.observations import Observations
 from carry.core.state import State
+from carry.shell.value_calls import Call
 from carry.venues.transport import PostFailed
 
 from .draw import Strike
-from .wire import Call, StreamFaults
+from .wire import StreamFaults
 
 if TYPE_CHECKING:
     from .world import World

@@ -7,10 +7,10 @@ import msgspec
 
 from carry.core.observations import Observations
 from carry.exchange.direct import Perps
+from carry.shell.value_calls import Call
 from carry.venues.transport import PostFailed
 
 from .faults import Answer, Condition, Shows, on_call, on_time
-from .wire import Call
 
 if TYPE_CHECKING:
     from .world import World

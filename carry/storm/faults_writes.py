@@ -10,10 +10,11 @@ from carry.exchange.accounts import Order
 from carry.exchange.admission import Refusal
 from carry.exchange.direct import Direct
 from carry.exchange.text import ZERO
+from carry.shell.value_calls import Call
 from carry.venues.transport import PostFailed
 
 from .faults import Answer, Condition, Nothing, on_call
-from .wire import CALL_MS, Call, timed_out
+from .wire import CALL_MS, timed_out
 
 if TYPE_CHECKING:
     from .world import World

@@ -31,8 +31,7 @@ from carry.core.types import Leg
 from carry.exchange.assets import Asset
 from carry.exchange.direct import Answered
 from carry.exchange.text import units
-
-from .wire import Call
+from carry.shell.value_calls import Call
 
 if TYPE_CHECKING:
     from .world import World

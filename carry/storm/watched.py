@@ -14,6 +14,8 @@ from carry.base.clock import WallClock
 from carry.core.actions import Fence, Place, Write
 from carry.core.observations import Accepted, Outcome
 from carry.exchange.direct import Direct
+from carry.shell.by_value import DirectVenue
+from carry.shell.value_calls import outcome_by_value
 from carry.venues.base import ReadFailed
 from carry.venues.hyperliquid.constants import Network
 from carry.venues.hyperliquid.replies import outcome_of
@@ -21,8 +23,7 @@ from carry.venues.hyperliquid.rest import Posted
 from carry.venues.hyperliquid.venue import HyperliquidVenue
 from carry.venues.transport import Reply
 
-from .direct import DirectVenue, outcome_by_value
-from .direct_stream import ValueLink
+from .wire import ValueLink
 
 if TYPE_CHECKING:
     from .world import World

@@ -1,12 +1,13 @@
 """The wire of a storm: requests and frames as bytes, with latency and faults, no socket."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import attrs
-import msgspec
 
 from carry.core.observations import BookSeen, Observations
+from carry.exchange.listener import Listener
+from carry.shell.value_calls import Call
 from carry.venues.transport import PostFailed, Reply
 
 if TYPE_CHECKING:
@@ -24,39 +25,6 @@ OWN: Final = ("orderUpdates", FILLS)
 OWN_TEXT: Final = tuple(f'{{"channel":"{name}"' for name in OWN)
 Frame = Any
 """What a stream carries: text, or what it says."""
-
-
-@attrs.define
-class Call:
-    """One request on its way. `kind`: the action's or the read's type.
-
-    do: by values, what it asks of the exchange in the name of an address; then there is no body.
-    """
-
-    path: str
-    body: bytes
-    decoded: Mapping[str, Any]
-    kind: str
-    landed: bool = False
-    do: Callable[[str], Any] | None = None
-
-    @classmethod
-    def of(cls, path: str, body: bytes) -> "Call":
-        decoded = msgspec.json.decode(body)
-        kind = decoded["type"] if path == "/info" else decoded["action"]["type"]
-        return cls(path=path, body=body, decoded=decoded, kind=kind)
-
-    @property
-    def is_write(self) -> bool:
-        return self.path == "/exchange"
-
-    @property
-    def order(self) -> Mapping[str, Any] | None:
-        """The order in it, None when it is no order."""
-        if not self.is_write or self.kind != "order":
-            return None
-        order: Mapping[str, Any] = self.decoded["action"]["orders"][0]
-        return order
 
 
 class Wire:
@@ -294,3 +262,19 @@ class StormLink:
 
     def wait_closed(self, timeout_s: float) -> bool:
         return True
+
+
+class ValueLink(StormLink):
+    """The link of a storm to a session that hears values."""
+
+    def _open(self) -> Listener:
+        return self._world.direct(self._world.account).listen("bot")
+
+    def _taken(self) -> Sequence[Frame]:
+        return cast(Listener, self._session).hear()
+
+    def _of(self, frame: Frame, *channels: str) -> bool:
+        return frame.channel in channels
+
+    def _own(self, frame: Frame) -> bool:
+        return frame.channel in OWN

@@ -22,23 +22,23 @@ from carry.exchange.direct import Direct, Throttled
 from carry.exchange.market import SeededMarket
 from carry.exchange.model import Exchange
 from carry.shell.bot import all_foreign
+from carry.shell.by_value import DirectVenue
 from carry.shell.commands import overridden
 from carry.shell.embedded import play_account, play_agent
 from carry.shell.journal import CHECKPOINT_TICKS, Journal
 from carry.shell.logs import EventLog
 from carry.shell.loop import Bot, CrashedTwice, Manner
+from carry.shell.value_calls import Call
 from carry.venues.hyperliquid.constants import Network
 from carry.venues.hyperliquid.venue import HyperliquidVenue
 from carry.venues.keys import AgentKey
 
-from .direct import DirectVenue
-from .direct_stream import ValueLink
 from .draw import CONCERNS, Case, stream
 from .faults import Storm
 from .invariants import Truth, Violation
 from .market import START_MINUTE, STILL, Shaped, stand_still, thin_out
 from .watched import Watched
-from .wire import Call, StormLink, Wire
+from .wire import StormLink, ValueLink, Wire
 
 EPOCH_MS: Final = 1_767_607_200_000
 HOUR_MS: Final = 3_600_000

@@ -13,10 +13,10 @@ from carry.core.num import use_exact_context
 from carry.core.observations import Observations
 from carry.core.state import Exit, HedgeOk, Idle, Latch, State, Unknown
 from carry.core.types import Leg
+from carry.shell.value_calls import Call
 from carry.storm.campaign import case_of
 from carry.storm.invariants import Sent, Violation
 from carry.storm.phases import Life
-from carry.storm.wire import Call
 from carry.storm.world import World
 
 D = Decimal

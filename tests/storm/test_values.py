@@ -23,12 +23,12 @@ from carry.core.actions import (
 from carry.core.observations import Accepted, Observations
 from carry.core.types import Leg, Side, Tif
 from carry.exchange.direct import Direct
+from carry.shell.by_value import DirectVenue
 from carry.storm.campaign import BadPreset, case_of, run_all, summary
-from carry.storm.direct import DirectVenue
-from carry.storm.direct_stream import ValueLink
 from carry.storm.faults import BYTES_ONLY
 from carry.storm.phases import Life
 from carry.storm.watched import Watched, _Still
+from carry.storm.wire import ValueLink
 from carry.storm.world import World
 
 TICKS = 100

@@ -1,33 +1,22 @@
 """The stream of the exchange by values: what a session heard, as core events, nothing to decode."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any, Protocol
 
 from carry.core.observations import BookSeen, FillSeen, OrderSeen
 from carry.core.types import Fill
-from carry.exchange.listener import Changed, Heard, Listener, Quoted
+from carry.exchange.listener import Changed, Heard, Quoted
 from carry.venues.base import Clock
 from carry.venues.hyperliquid.account import status_of
 from carry.venues.hyperliquid.feed import FILLS, ORDERS, Feed, book_channel
-from carry.venues.hyperliquid.ws import HyperliquidStream
-
-from .wire import OWN, Frame, StormLink
+from carry.venues.hyperliquid.ws import HyperliquidStream, Link
 
 
-class ValueLink(StormLink):
-    """The link of a storm to a session that hears values."""
+class ValueLink(Link, Protocol):
+    """A `Link` to a session that hears values."""
 
-    def _open(self) -> Listener:
-        return self._world.direct(self._world.account).listen("bot")
-
-    def _taken(self) -> Sequence[Frame]:
-        return cast(Listener, self._session).hear()
-
-    def _of(self, frame: Frame, *channels: str) -> bool:
-        return frame.channel in channels
-
-    def _own(self, frame: Frame) -> bool:
-        return frame.channel in OWN
+    def ready(self) -> tuple[Sequence[tuple[int, Any]], bool]:
+        """What has arrived, each with the time it was seen, and whether anything was lost."""
 
 
 class ValueFeed(Feed):

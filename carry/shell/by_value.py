@@ -5,7 +5,7 @@ an account without actions, and what is known of the venue's clock. So a bot dec
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -21,67 +21,51 @@ from carry.core.actions import (
 )
 from carry.core.num import ONE, ZERO
 from carry.core.observations import (
-    Accepted,
     AgentRead,
     Balance,
     BalancesRead,
     BookSeen,
     BudgetRead,
-    Cancelled,
-    CancelUnanswered,
     ClosesRead,
     Context,
     ContextsRead,
-    Done,
     Fault,
     FeesRead,
-    FenceHeld,
-    FenceUnanswered,
     FillsRead,
     LeverageRead,
     MarketsRead,
     ModeRead,
-    NonceClosed,
     OpenOrder,
     OpenOrdersRead,
     OrderRecord,
     Outcome,
-    OutcomeUnknown,
     Position,
     PositionsRead,
     PrintsRead,
     ReceiptsRead,
-    Refused,
     TransfersRead,
 )
-from carry.core.types import AccountMode, Leg, Market, Tif
+from carry.core.types import AccountMode, Leg, Market
 from carry.exchange.assets import USDC_TOKEN
-from carry.exchange.direct import Answered, Direct
+from carry.exchange.direct import Direct
 from carry.venues.base import Clock, Identity, ReadFailed
 from carry.venues.hyperliquid.account import mode_of, status_of
 from carry.venues.hyperliquid.budget import Budget, Regime, Tier
 from carry.venues.hyperliquid.constants import CAPABILITIES, QUOTE_NAME, Network
 from carry.venues.hyperliquid.metadata import NOTHING_KNOWN, Known, Listed
-from carry.venues.hyperliquid.refusals import closes_nonce, code_of, says_gone
-from carry.venues.hyperliquid.replies import NO_INTENT, outcome_of, unsent
-from carry.venues.hyperliquid.rest import DECISIVE, Posted, shorten
+from carry.venues.hyperliquid.replies import unsent
+from carry.venues.hyperliquid.rest import DECISIVE, shorten
 from carry.venues.hyperliquid.transfers import read_transfers
 from carry.venues.hyperliquid.venue import tier_of
 from carry.venues.hyperliquid.wire import action_of, send_asset
 from carry.venues.transport import PostFailed
 
-from .direct_stream import ValueFeed, ValueLink, ValueStream
-from .wire import Call
+from .value_calls import Call, Passage, outcome_by_value
+from .value_stream import ValueFeed, ValueLink, ValueStream
 
 _T = TypeVar("_T")
 OTHER_MONEY = "userNonFundingLedgerUpdates"
 _UNREADABLE = (LookupError, ValueError, ArithmeticError)
-
-
-class Passage(Protocol):
-    """How a call gets to the exchange and its answer back: status and value, or `PostFailed`."""
-
-    def __call__(self, call: Call) -> tuple[int, Any]: ...
 
 
 class DirectVenue:
@@ -429,38 +413,3 @@ class DirectVenue:
             raise ValueError(f"the metadata of {action.coin} has not been read")
         leg = Leg.PERP if isinstance(action, SetLeverage) else action.leg
         return listed.market.instrument(leg).asset
-
-
-def outcome_by_value(action: Write, status: int, answer: Any) -> Outcome:
-    """What became of an action that left. Without a value at 200 nobody knows."""
-    if status != 200 or not isinstance(answer, Answered):
-        why = answer if isinstance(answer, str) else f"HTTP {status}: {shorten(answer)}"
-        return outcome_of(action, Posted(True, status, None, why))
-    text = None if answer.error is None else answer.error[:200]
-    intent = NO_INTENT if isinstance(action, CancelForeign) else action.intent
-    match action:
-        case Cancel() | CancelForeign():
-            if text is None or says_gone(text):
-                return Cancelled(intent=intent, gone=text is not None)
-            return CancelUnanswered(intent=intent, why=text)
-        case Fence():
-            if text is None:
-                return FenceHeld(intent=intent)
-            if closes_nonce(text):
-                return NonceClosed(intent=intent)
-            return FenceUnanswered(intent=intent, why=text)
-    if text is not None:
-        code = code_of(text)
-        if code is None:
-            return OutcomeUnknown(intent=intent, why=f"unknown answer: {text}")
-        return Refused(intent=intent, code=code, text=text)
-    if not isinstance(action, Place):
-        return Done(intent=intent)
-    # As with the venue's own reply: whether another's rest than an IOC's stays is not told.
-    part = action.tif is not Tif.IOC and answer.filled < action.sz
-    return Accepted(
-        intent=intent,
-        oid=str(answer.oid),
-        filled_sz=answer.filled,
-        resting=answer.rests or part,
-    )
