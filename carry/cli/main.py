@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "alert": ("alert", "Try the ways alerts go, or tell the daily note."),
     "explain": ("explain", "One tick of the past: what was known, each gate, what came of it."),
     "replay": ("replay", "Decide journaled ticks again and compare."),
+    "backtest": ("backtest", "The bot over recorded funding and prices: what it earned, and why."),
     "storm": ("storm", "Whole bots against the exchange under faults; promises are checked."),
     "config": ("config", "Check or show the config."),
     "key": ("key", "Make or take over an agent's key, and keep it encrypted."),
@@ -113,6 +114,7 @@ def _told(error: Exception) -> int:
     """Print what an operator can act on, and its exit code; anything else is a bug and traced."""
     from carry.base.clock import ClockFailed
     from carry.base.secrets import SecretRefused
+    from carry.exchange.recorded import BadRecording
     from carry.ops.main import OpsRuns
     from carry.ops.routes import NotTaken
     from carry.research.past import NotThere, Unreadable
@@ -129,6 +131,7 @@ def _told(error: Exception) -> int:
 
     codes: dict[type[Exception], int] = {
         ConfigError: 2,
+        BadRecording: 2,
         CommandRefused: 2,
         SecretRefused: 3,
         Refused: 3,

@@ -175,7 +175,9 @@ def volatility(closes: tuple[Decimal, ...], interval_ms: int) -> Decimal | None:
     """
     if len(closes) < 3 or min(closes) <= 0:
         return None
-    logs = [close.ln() for close in closes]
+    # A close that stands is asked for once: a logarithm costs more than all the rest.
+    of = {close: close.ln() for close in dict.fromkeys(closes)}
+    logs = [of[close] for close in closes]
     steps = [logs[i + 1] - logs[i] for i in range(len(logs) - 1)]
     mean = sum(steps, ZERO) / len(steps)
     variance = sum(((s - mean) ** 2 for s in steps), ZERO) / (len(steps) - 1)

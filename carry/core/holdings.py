@@ -177,7 +177,11 @@ def _lost(state: State, carry: Carry, leg: Leg, kind: str, what: str) -> tuple[S
 
 
 def _taken(state: State, carry: Carry, fill: Fill) -> tuple[State, Said]:
-    """A fill that is not ours: liquidation, deleveraging, a trade by hand."""
+    """A fill that is not ours: liquidation, deleveraging, a trade by hand.
+
+    The venue sweeps what is left of a coin below one lot once a day: nobody can trade that, so
+    nothing follows from it.
+    """
     owned, foreign = split_change(carry, fill.leg, fill.base_change)
     ref_px = ledger.price(carry, fill.leg) or fill.px
     carry = shift(carry, fill.leg, owned, foreign, fill.at_ms)
@@ -189,6 +193,9 @@ def _taken(state: State, carry: Carry, fill: Fill) -> tuple[State, Said]:
         f"{carry.coin} {fill.leg.value}: {kind}, {fill.side.value} {show(fill.sz)} at "
         f"{show(fill.px)}, was not ours"
     )
+    swept = carry.market is not None and fill.sz < carry.market.instrument(fill.leg).lot
+    if swept:
+        return state, (_fill_note(fill, "external"), *line)
     if owned:
         state, carry = _lost(state, carry, fill.leg, fill.kind, what)
     return state, (

@@ -54,7 +54,11 @@ class Running:
 
 
 class Funding:
-    """Rates of every hour, and the payments of each."""
+    """Rates of every hour, and the payments of each.
+
+    foretells: whether the rate shown within a recorded hour walks towards the print to come, as the
+    venue's does; what is judged by the recording must not be shown it.
+    """
 
     def __init__(self, exchange: "Exchange") -> None:
         self.ex = exchange
@@ -62,6 +66,7 @@ class Funding:
         self._running: dict[str, Running] = {}
         self._next = (0, 0)
         self.history_sample_ms = HISTORY_SAMPLE_MS
+        self.foretells = True
 
     def stamp(self, hour: int) -> int:
         """When the payment of the hour beginning at `hour` is booked: 15 to 110 ms after it."""
@@ -132,7 +137,7 @@ class Funding:
         # A recording has no samples: the running mean walks from the last print to the next.
         hour, rest = divmod(time_ms, HOUR_MS)
         last, following = market.printed(coin, hour), market.printed(coin, hour + 1)
-        if following is None:
+        if following is None or not self.foretells:
             return last.rate if last is not None else ZERO
         if last is None:
             return following.rate

@@ -16,7 +16,7 @@ from .accounts import PORTFOLIO, SPLIT, Account, Agent, Nonces
 from .actions import BATCHES, Actions
 from .admission import Admission
 from .answers import Malformed
-from .assets import USDC_TOKEN, USDC_TOKEN_ID, Asset, all_coins
+from .assets import USDC_TOKEN, USDC_TOKEN_ID, Asset, Coin, all_coins
 from .books import Book
 from .channels import Channels
 from .fees import Fees
@@ -49,7 +49,7 @@ class Exchange:
 
     limits: whether budgets (address, IP) are enforced; `meters` counts them in any case.
     fee_tier: nobody pays more than this tier. switches: open questions answered otherwise than by
-    default (see `switches`).
+    default (see `switches`). known: every coin there is; left out, `all_coins`.
     """
 
     def __init__(
@@ -62,8 +62,9 @@ class Exchange:
         step_ms: int = STEP_MS,
         fee_tier: int = 0,
         switches: Mapping[str, str] | None = None,
+        known: Mapping[str, Coin] | None = None,
     ) -> None:
-        known = all_coins()
+        known = all_coins() if known is None else known
         self.market = market
         self.seed = seed
         self.network = network

@@ -22,7 +22,7 @@ from typing import NamedTuple
 from .assets import PATH_DECIMALS, all_coins
 from .paths import HOUR_MS, KNOTS, MINUTE_MS, HourPath, Print
 
-_INTERVAL_MINUTES = {"1m": 1, "5m": 5, "15m": 15, "30m": 30, "1h": 60, "4h": 240, "1d": 1440}
+INTERVAL_MINUTES = {"1m": 1, "5m": 5, "15m": 15, "30m": 30, "1h": 60, "4h": 240, "1d": 1440}
 _FILE = re.compile(
     r"(funding)_([A-Za-z0-9]+)(?:_8h)?\.csv(?:\.gz)?"
     r"|(perp|spot)_([A-Za-z0-9]+)_(1m|5m|15m|30m|1h|4h|1d)\.csv(?:\.gz)?"
@@ -179,7 +179,7 @@ class RecordedMarket:
         """Reads every file of the folder that has a coin's name. Raises BadRecording."""
         if not folder.is_dir():
             raise BadRecording(f"{folder}: is not a folder")
-        files = _sort_files(folder)
+        files = sort_files(folder)
         known = all_coins()
         wanted = coins or tuple(
             name for name, coin in known.items()
@@ -201,7 +201,7 @@ class RecordedMarket:
             used = files["funding", name]
             prints[name] = {}
             for path in used:
-                prints[name].update(_read_funding(path, until_ms, digest))
+                prints[name].update(read_funding(path, until_ms, digest))
             perps[name] = _read_line(files["perp", name], until_ms, digest)
             spots[name] = _read_line(files["spot", known[name].spot_file], until_ms, digest)
             if not prints[name] or not perps[name].opens or not spots[name].opens:
@@ -226,7 +226,7 @@ def parse_date(text: str | None) -> int | None:
     return round(parsed.timestamp()) * 1000
 
 
-def _sort_files(folder: Path) -> dict[tuple[str, str], list[Path]]:
+def sort_files(folder: Path) -> dict[tuple[str, str], list[Path]]:
     files: dict[tuple[str, str], list[Path]] = {}
     for path in sorted(folder.iterdir()):
         found = _FILE.fullmatch(path.name)
@@ -241,20 +241,20 @@ def _read_line(paths: list[Path], until_ms: int | None, digest: "hashlib._Hash")
     for path in paths:
         found = _FILE.fullmatch(path.name)
         assert found is not None, path
-        series.append(_read_bars(path, _INTERVAL_MINUTES[found[5]], until_ms, digest))
+        series.append(read_bars(path, INTERVAL_MINUTES[found[5]], until_ms, digest))
     return Line([one for one in series if one.bars])
 
 
-def _read_bars(
+def read_bars(
     path: Path, minutes: int, until_ms: int | None, digest: "hashlib._Hash"
 ) -> Series:
     bars: dict[int, Bar] = {}
     span = minutes * MINUTE_MS
-    for number, row in _rows(path, _BAR_COLUMNS, digest):
-        time = _time(path, number, row[0])
+    for number, row in rows_of(path, _BAR_COLUMNS, digest):
+        time = time_of(path, number, row[0])
         if time % span:
             raise BadRecording(f"{path}:{number}: time_ms {time} is not a bar's open ({span} ms)")
-        o, h, low, c = (_price(path, number, text) for text in row[1:5])
+        o, h, low, c = (price_of(path, number, text) for text in row[1:5])
         if not low <= min(o, c) or not h >= max(o, c):
             raise BadRecording(
                 f"{path}:{number}: high {row[2]} and low {row[3]} do not hold open and close"
@@ -267,19 +267,19 @@ def _read_bars(
     return Series(minutes, bars)
 
 
-def _read_funding(
+def read_funding(
     path: Path, until_ms: int | None, digest: "hashlib._Hash"
 ) -> dict[int, Print]:
     prints: dict[int, Print] = {}
-    for number, row in _rows(path, ["time_ms", "funding_rate"], digest):
-        time = _time(path, number, row[0])
+    for number, row in rows_of(path, ["time_ms", "funding_rate"], digest):
+        time = time_of(path, number, row[0])
         hour, late = divmod(time, HOUR_MS)
         if late > _LATE_MS:
             hour += 1
-        rate = _fraction(path, number, "funding_rate", row[1])
+        rate = fraction_of(path, number, "funding_rate", row[1])
         premium = None
         if len(row) > 2 and row[2]:
-            premium = _fraction(path, number, "premium", row[2])
+            premium = fraction_of(path, number, "premium", row[2])
         if hour in prints:
             raise BadRecording(f"{path}:{number}: a second print of the same hour, {time}")
         if until_ms is None or time < until_ms:
@@ -287,7 +287,7 @@ def _read_funding(
     return prints
 
 
-def _rows(
+def rows_of(
     path: Path, columns: list[str], digest: "hashlib._Hash"
 ) -> Iterator[tuple[int, list[str]]]:
     """(line, fields) below a header that begins with `columns`; times must rise."""
@@ -305,14 +305,14 @@ def _rows(
     for number, row in enumerate(reader, start=2):
         if len(row) < len(columns):
             raise BadRecording(f"{path}:{number}: {len(row)} fields, expected {len(header)}")
-        time = _time(path, number, row[0])
+        time = time_of(path, number, row[0])
         if time <= last:
             raise BadRecording(f"{path}:{number}: time_ms {time} is not after {last}")
         last = time
         yield number, row
 
 
-def _time(path: Path, number: int, text: str) -> int:
+def time_of(path: Path, number: int, text: str) -> int:
     if not text.isascii() or not text.isdigit() or not 12 <= len(text) <= 14:
         raise BadRecording(f"{path}:{number}: time_ms {text!r} is not milliseconds since 1970")
     return int(text)
@@ -328,14 +328,14 @@ def _decimal(path: Path, number: int, what: str, text: str) -> Decimal:
     return value
 
 
-def _price(path: Path, number: int, text: str) -> int:
+def price_of(path: Path, number: int, text: str) -> int:
     value = _decimal(path, number, "price", text)
     if not 0 < value < _PX_MAX:
         raise BadRecording(f"{path}:{number}: price {text!r} is not between 0 and {_PX_MAX:f}")
     return max(int(value.scaleb(PATH_DECIMALS)), 1)
 
 
-def _fraction(path: Path, number: int, what: str, text: str) -> Decimal:
+def fraction_of(path: Path, number: int, what: str, text: str) -> Decimal:
     value = _decimal(path, number, what, text)
     if abs(value) >= 1:
         raise BadRecording(f"{path}:{number}: {what} {text!r} is not a fraction between -1 and 1")

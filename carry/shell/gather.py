@@ -145,10 +145,15 @@ class Wishes:
 
 
 class Gatherer:
-    """Remembers when each read last succeeded or failed; nothing else."""
+    """Remembers when each read last succeeded or failed; nothing else.
+
+    slow_weight_max: of a minute's weight, what reads that may wait are left; a venue that counts
+    none may be asked for everything at once.
+    """
 
     def __init__(self, venue: Venue, clock: Clock) -> None:
         self._venue, self._clock = venue, clock
+        self.slow_weight_max = SLOW_WEIGHT_MAX
         self._looked_ms = 0
         self._read_ms: dict[str, int] = {}
         self._failed: dict[str, tuple[int, int]] = {}  # name: (times in a row, when last)
@@ -218,7 +223,7 @@ class Gatherer:
 
     def _due(self, state: State) -> list[str]:
         """Names of the reads for now, in the order of the plan."""
-        self._room = SLOW_WEIGHT_MAX
+        self._room = self.slow_weight_max
         self._unprotected = state.protected_ms is None
         now_ms, coins = self._clock.mono_ms(), tuple(state.carries)
         wanted = {name for name in state.wants if name.split(":")[0] in RANK}
@@ -245,7 +250,7 @@ class Gatherer:
         while self._spent and self._spent[0][0] <= now_ms - M:
             self._spent.popleft()
         used = sum(weight for _, weight in self._spent)
-        self._room = min(self._room, SLOW_WEIGHT_MAX - used)
+        self._room = min(self._room, self.slow_weight_max - used)
         if poll.name not in SLOW or self._room >= poll.weight:
             self._room -= poll.weight
             return False

@@ -90,7 +90,7 @@ class Bot:
         self._told_ready = False
         self._facts = facts_of(state)
         self._breaches: tuple[Fault, ...] = ()
-        self._gatherer = Gatherer(venue, clock)
+        self.gatherer = Gatherer(venue, clock)
         self._outcomes: tuple[Outcome, ...] = ()
         self._missed: list[str] = []
         self._woken = self._looked = self._dry_look_done = False
@@ -111,7 +111,7 @@ class Bot:
         while not self._over():
             began_ms, began_ns = self.clock.mono_ms(), time.perf_counter_ns()
             with self.timings.of("gather"):
-                observations = self._gatherer.gather(self.state, self._outcomes, self._wishes())
+                observations = self.gatherer.gather(self.state, self._outcomes, self._wishes())
             self._facts = fold(self._facts, observations)
             with self.timings.of("step"):
                 before, (observations, after, actions) = self.state, self._think(observations)

@@ -3,12 +3,12 @@
 import attrs
 import pytest
 
-from carry.core import delisted, planning
+from carry.core import delisted, holdings, planning
 from carry.core.actions import Alert, Place
 from carry.core.intents import put
 from carry.core.phases import view
 from carry.core.state import Open, Unknown
-from carry.core.types import Leg
+from carry.core.types import Fill, Leg, Side
 from tests.scenarios.runner import Play
 
 from .making import D, carry, go, held, play, with_carry
@@ -31,6 +31,25 @@ def test_a_short_that_is_gone_without_a_fill_is_answered_by_policy() -> None:
     assert sent == [(Leg.SPOT, D(4))]
     text = next(a.text for a in tick.actions if isinstance(a, Alert) and "external" in a.name)
     assert "its spot is sold" in text
+
+
+def test_a_sweep_of_what_nobody_can_trade_locks_nothing() -> None:
+    """Spot below one lot is sold by the venue once a day: an exit leaves such a rest each time."""
+    player = held()
+    own = player.state
+    rest = own.carries["HYPE"].spot_sz % D("0.01") or D("0.005")
+    sold = Fill(
+        trade_id="dust", coin="HYPE", leg=Leg.SPOT, side=Side.SELL, px=D(25), sz=rest, fee=D(0),
+        fee_in_base=False, oid="1", cloid=None, at_ms=(own.venue_ms or 0) + 1,
+        kind="Spot Dust Conversion",
+    )  # fmt: skip
+    state, said = holdings._taken(own, own.carries["HYPE"], sold)
+    assert state.carries["HYPE"].spot_sz == own.carries["HYPE"].spot_sz - rest
+    assert not state.latches
+    assert not [one for one in said if isinstance(one, Alert)]
+    lot = attrs.evolve(sold, sz=D("0.01"))
+    state, said = holdings._taken(own, own.carries["HYPE"], lot)
+    assert list(state.latches) == ["external_HYPE"]
 
 
 def stuck_hedge() -> Play:
