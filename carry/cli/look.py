@@ -114,22 +114,6 @@ STALE_S = 120
 @click.command()
 @where
 @as_json
-def pnl(config: Path | None, state_db: str | None, as_json: bool) -> None:
-    """Profit and loss by cause."""
-    found = _report(config, state_db)
-    if as_json:
-        click.echo(json.dumps(found["pnl"]))
-        return
-    causes = ("net_usd", "funding_usd", "fees_usd", "basis_usd", "slippage_usd", "external_usd")
-    rows = [(m["coin"], *(m["pnl"][c] for c in causes)) for m in found["markets"]]
-    rows.append(("all", *(found["pnl"][c] for c in causes)))
-    click.echo(screen.table(("coin", *(c.removesuffix("_usd") for c in causes)), rows))
-    click.echo(f"residual (unexplained) {found['pnl']['residual_usd']} usd")
-
-
-@click.command()
-@where
-@as_json
 def positions(config: Path | None, state_db: str | None, as_json: bool) -> None:
     """Both legs of each market, and what is foreign."""
     found = _report(config, state_db)

@@ -14,7 +14,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("look", "What is held, earned and waited for."),
     "why": ("look", "In one sentence what it waits for, and how far it is from passing."),
     "logs": ("look", "The bot's log, as it is written."),
-    "pnl": ("look", "Profit and loss by cause, every cent explained."),
+    "pnl": ("books", "Profit and loss by cause, of any interval; statements."),
     "positions": ("look", "Both legs of each market, and what is foreign."),
     "doctor": ("doctor", "Whether live trading could start, and what blocks it; read-only."),
     "pause": ("operate", "Stop entries; what is held stays hedged."),
