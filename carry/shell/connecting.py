@@ -119,6 +119,7 @@ def connected(
             base_url=where.base_url,
             ws_url=where.ws_url,
             pinned=policy.token_ids,
+            total_has_pnl=where.unified_total_has_pnl,
         )
         return live, wall
     exchange = embedded.find_or_start(places.run_folder, where, places.exchange_state)

@@ -46,6 +46,12 @@ class VenueWiring:
     ws_url: str | None = knob(
         None, "url", "left out: made from base_url, else the network's own", optional=True
     )
+    unified_total_has_pnl: bool = knob(
+        False,
+        "bool",
+        "hyperliquid only: whether a unified account's USDC total counts unrealised PnL; turn it "
+        "when what is unexplained equals the PnL of the short",
+    )
     spot_base_url: str | None = knob(
         None,
         "url",

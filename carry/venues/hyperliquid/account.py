@@ -131,8 +131,13 @@ class _Spot(msgspec.Struct):
     balances: list[msgspec.Raw]
 
 
-def read_balances(body: bytes, known: Known, issued_ms: int) -> BalancesRead:
-    """`spotClearinghouseState`; a token without a row is not held. Names repeat, so by number."""
+def read_balances(
+    body: bytes, known: Known, issued_ms: int, pnl: Decimal = ZERO
+) -> BalancesRead:
+    """`spotClearinghouseState`; a token without a row is not held. Names repeat, so by number.
+
+    pnl: unrealised, USD, that is in the total of USDC and not in what is told here.
+    """
     usd: Balance | None = None
     coins: dict[str, Balance] = {}
     for raw in decode(body, _Spot).balances:
@@ -149,7 +154,7 @@ def read_balances(body: bytes, known: Known, issued_ms: int) -> BalancesRead:
         if coin is None:
             if usd is not None or holder.coin != QUOTE_NAME:
                 raise ValueError(f"token {QUOTE_TOKEN} is {holder.coin[:20]!r}, or is there twice")
-            usd = balance
+            usd = Balance(total=total - pnl, hold=hold)
         elif coin in coins:
             raise ValueError(f"two balances of {coin}")
         else:

@@ -6,6 +6,7 @@ from types import MappingProxyType
 import attrs
 
 from carry.core.actions import Fence, MoveUsd, Place, Query, SetLeverage, Write
+from carry.core.num import ZERO
 from carry.core.observations import (
     Accepted,
     AgentRead,
@@ -84,6 +85,7 @@ class HyperliquidVenue:
         identified: bool = True,
         pinned: Mapping[str, str] = MappingProxyType({}),
         on_reply: OnReply | None = None,
+        total_has_pnl: bool = False,
     ) -> None:
         self.network = network.value
         self.account = account.lower()
@@ -106,6 +108,7 @@ class HyperliquidVenue:
         self._faults: list[Fault] = []
         self._master: str | None = None
         self._pooled = True  # until the mode was read
+        self._total_has_pnl = total_has_pnl
         self.regime = Regime()
 
     def close(self) -> None:
@@ -226,10 +229,14 @@ class HyperliquidVenue:
         return read
 
     def balances(self) -> BalancesRead:
-        known = self._listed()
+        """`usd` is realised cash, where the venue's total has unrealised PnL in it as well."""
+        known, pnl = self._listed(), ZERO
+        if self._total_has_pnl and self._pooled:
+            held = self.positions().positions.values()
+            pnl = sum((p.value - p.entry_ntl for p in held), ZERO)
         answer = self._mine("balances", "spotClearinghouseState", 2)
         with parse.reading("balances"):
-            return private.read_balances(answer.body, known, answer.sent_ms)
+            return private.read_balances(answer.body, known, answer.sent_ms, pnl)
 
     def open_orders(self) -> OpenOrdersRead:
         known = self._listed()
@@ -464,10 +471,12 @@ def connect(
     identified: bool = False,
     pinned: Mapping[str, str] = MappingProxyType({}),
     on_reply: OnReply | None = None,
+    total_has_pnl: bool = False,
 ) -> HyperliquidVenue:
     """A venue over real sockets. URLs default by `network`, never the other way round.
 
     session: name of the websocket in a lockstep run (`?session=` is added), None on a wall clock.
+    total_has_pnl: whether the USDC total of a unified account counts unrealised PnL.
     """
     return HyperliquidVenue(
         network=network,
@@ -481,4 +490,5 @@ def connect(
         identified=identified,
         pinned=pinned,
         on_reply=on_reply,
+        total_has_pnl=total_has_pnl,
     )

@@ -144,6 +144,7 @@ class Desk:
         skew_ms: int = 0,
         identified: bool = False,
         account: str = ACCOUNT,
+        total_has_pnl: bool = False,
         **options: Any,
     ) -> None:
         market = SeededMarket(seed, START_MS - START_MS % 3_600_000, tuple(coins))
@@ -166,6 +167,7 @@ class Desk:
             transport=self.transport,
             link=self.link,
             identified=identified,
+            total_has_pnl=total_has_pnl,
         )
 
     def resting(self) -> int:
