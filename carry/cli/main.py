@@ -8,6 +8,7 @@ import click
 
 # command -> (module under carry.cli, what it does)
 COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("demo", "A week of a carry, told as it happens: offline, no keys, the real engine."),
     "run": ("run", "The bot: look, decide, write down, act, until it is stopped."),
     "ops": ("ops", "The second process: alerts, Telegram, metrics; it never holds the key."),
     "exchange": ("exchange", "The embedded exchange, as a server of its own."),

@@ -67,6 +67,7 @@ class Funding:
         self._next = (0, 0)
         self.history_sample_ms = HISTORY_SAMPLE_MS
         self.foretells = True
+        self.sample_ms = SAMPLE_MS
 
     def stamp(self, hour: int) -> int:
         """When the payment of the hour beginning at `hour` is booked: 15 to 110 ms after it."""
@@ -98,7 +99,7 @@ class Funding:
         while running.next_ms <= time_ms:
             running.total += self.sample(asset, running.next_ms)
             running.samples += 1
-            running.next_ms += SAMPLE_MS
+            running.next_ms += self.sample_ms
         return units(running.total // max(running.samples, 1), 10)
 
     def mean(self, coin: str, hour: int) -> Decimal:
@@ -107,9 +108,9 @@ class Funding:
         if kept is not None:
             return kept
         begin = hour * HOUR_MS
-        step = SAMPLE_MS if begin >= self.ex.market.start_ms else self.history_sample_ms
+        step = self.sample_ms if begin >= self.ex.market.start_ms else self.history_sample_ms
         running = self._running.get(coin)
-        if running is not None and running.hour == hour and step == SAMPLE_MS:
+        if running is not None and running.hour == hour and step == self.sample_ms:
             mean = self.so_far(coin, begin + HOUR_MS - 1)
         else:
             asset = self.ex.coins[coin].perp

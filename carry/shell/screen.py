@@ -53,28 +53,31 @@ def money(pnl: Report) -> str:
     )
 
 
+def market_lines(m: Report) -> tuple[str, str]:
+    """What is held, and what it pays and waits for."""
+    naked = " NAKED" if m["naked"] else ""
+    distance = m["liquidation_distance"]
+    liquidation = (
+        f"{percent(distance, 1)} % away at {cut(m['liquidation_px'], 4)}" if distance else "-"
+    )
+    rate, forecast = m["funding_rate"], m["forecast_rate"]
+    apr = None if rate is None else percent(rate, 2, 8760)
+    net = f", expects {m['expected_net_bps']} bps net" if m["expected_net_bps"] else ""
+    return (
+        f"{m['coin']} {m['phase']}{naked}: spot {m['spot_sz']}, perp {m['perp_sz']}, delta "
+        f"${m['delta_usd'] or '?'} (band {m['band_usd'] or '?'}), liquidation {liquidation}",
+        f"  funding {percent(rate, 5) or '?'} %/h ({apr or '?'} % a year), forecast "
+        f"{percent(forecast, 5) or '?'} %/h, next ${cut(m['next_payment_usd'], 4) or '?'}"
+        f"{net}",
+    )
+
+
 def _markets(found: Report) -> list[str]:
-    """Two lines a market: what is held, and what it pays and waits for."""
+    """Two lines a market, and a third where something is foreign."""
     lines = []
     for m in found["markets"]:
-        naked = " NAKED" if m["naked"] else ""
-        lines += _wrapped(
-            f"{m['coin']} {m['phase']}{naked}: spot {m['spot_sz']}, perp {m['perp_sz']}, delta "
-            f"${m['delta_usd'] or '?'} (band {m['band_usd'] or '?'}), liquidation "
-            + (
-                f"{percent(m['liquidation_distance'], 1)} % away at {cut(m['liquidation_px'], 4)}"
-                if m["liquidation_distance"]
-                else "-"
-            )
-        )
-        rate, forecast = m["funding_rate"], m["forecast_rate"]
-        apr = None if rate is None else percent(rate, 2, 8760)
-        net = f", expects {m['expected_net_bps']} bps net" if m["expected_net_bps"] else ""
-        lines += _wrapped(
-            f"  funding {percent(rate, 5) or '?'} %/h ({apr or '?'} % a year), forecast "
-            f"{percent(forecast, 5) or '?'} %/h, next ${cut(m['next_payment_usd'], 4) or '?'}"
-            f"{net}"
-        )
+        for line in market_lines(m):
+            lines += _wrapped(line)
         foreign = m["foreign"]
         if foreign["spot_sz"] != "0" or foreign["perp_sz"] != "0":
             lines += _wrapped(

@@ -21,6 +21,7 @@ from carry.core.state import State
 from carry.exchange.direct import Direct, Throttled
 from carry.exchange.market import SeededMarket
 from carry.exchange.model import Exchange
+from carry.exchange.paths import Market
 from carry.shell.bot import all_foreign
 from carry.shell.by_value import DirectVenue
 from carry.shell.commands import overridden
@@ -152,8 +153,14 @@ class World:
 
     start_s: seconds past an hour at which life begins. values: the bot and the exchange exchange
     values, not bytes. checkpoints: as often in the journal as in production, so that a replay can
-    begin at each; otherwise at its beginning only.
+    begin at each; otherwise at its beginning only. Who lives otherwise names another clock, bot,
+    market or network.
     """
+
+    clock_type: type[StormClock] = StormClock
+    bot_type: type[Bot] = StormBot
+    network = "storm"
+    operator = "storm"
 
     def __init__(
         self,
@@ -170,8 +177,7 @@ class World:
         self._users: dict[str, Direct] = {}
         self.rng = {concern: stream(case.seed, concern) for concern in CONCERNS}
         start_ms = EPOCH_MS + case.seed % 24 * HOUR_MS
-        under = SeededMarket(case.seed, start_ms, case.policy.coins)
-        self.exchange = Exchange(Shaped(under, case.shape), seed=case.seed)
+        self.exchange = Exchange(self._market(start_ms), seed=case.seed)
         self.exchange.funding.history_sample_ms = HOUR_MS
         if case.shape.regime == "thin":
             thin_out(self.exchange, 25)
@@ -182,7 +188,7 @@ class World:
         self.key = AgentKey(play_agent().reveal())
         self.exchange.open_account(self.account, mode=case.mode, usdc=case.funds_usd)
         self.exchange.approve(self.key.address, self.account)
-        self.clock = StormClock(self)
+        self.clock = self.clock_type(self)
         self.link = self._new_link()
         self.storm = Storm(self)
         self.truth = Truth(self)
@@ -216,7 +222,7 @@ class World:
         self.link.faults = faults
         self.venue = self._new_venue()
         journal = StormJournal.open(
-            self._path, network="storm", account=self.account, connect=self._connect,
+            self._path, network=self.network, account=self.account, connect=self._connect,
             checkpoint_ticks=self._checkpoint_ticks,
         )
         assert isinstance(journal, StormJournal)
@@ -230,7 +236,7 @@ class World:
             self.venue.recall([c.market for c in state.carries.values() if c.market is not None])
         policy, _ = overridden(case.policy, journal.given(state.command_id))
         self.venue.stream.start()
-        self.bot = StormBot(
+        self.bot = self.bot_type(
             venue=Watched(self.venue, self),
             clock=self.clock,
             journal=journal,
@@ -243,6 +249,10 @@ class World:
             ready=all_foreign,
         )
         self.truth.booted()
+
+    def _market(self, start_ms: int) -> Market:
+        case = self.case
+        return Shaped(SeededMarket(case.seed, start_ms, case.policy.coins), case.shape)
 
     def _new_link(self) -> StormLink:
         return ValueLink(self) if self.values else StormLink(self)
@@ -393,8 +403,8 @@ class World:
         """Into the inbox, as `carry pause` and its like do."""
         sqlite3.Connection.execute(
             self.db,
-            "INSERT INTO inbox (at_ms, who, what, args) VALUES (?, 'storm', ?, ?)",
-            (self.exchange.now, what, _json(args)),
+            "INSERT INTO inbox (at_ms, who, what, args) VALUES (?, ?, ?, ?)",
+            (self.exchange.now, self.operator, what, _json(args)),
         )
 
     def obey(self, order: str) -> None:
