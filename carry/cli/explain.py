@@ -28,12 +28,13 @@ def explain(
     config: Path | None, state_db: str | None, as_json: bool, when: str | None, no_flips: bool
 ) -> None:
     """One tick of the past: what was known, each gate, what was asked and what came of it."""
+    from carry.research.bundle import opened
     from carry.research.explain import explain as explained
 
     use_exact_context()
     found = places.find(config, state_db, config_needed=False)
-    with progress.bar("explain") as done:
-        report = explained(found.journal, when, turns=not no_flips, done=done)
+    with progress.bar("explain") as done, opened(found.journal) as journal:
+        report = explained(journal, when, turns=not no_flips, done=done)
     click.echo(json.dumps(report) if as_json else "\n".join(_lines(report)))
 
 

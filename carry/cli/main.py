@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "explain": ("explain", "One tick of the past: what was known, each gate, what came of it."),
     "replay": ("replay", "Decide journaled ticks again and compare."),
     "backtest": ("backtest", "The bot over recorded funding and prices: what it earned, and why."),
+    "bundle": ("bundle", "One redacted file of ticks, policy and versions that replays elsewhere."),
     "storm": ("storm", "Whole bots against the exchange under faults; promises are checked."),
     "config": ("config", "Check or show the config."),
     "key": ("key", "Make or take over an agent's key, and keep it encrypted."),
@@ -118,6 +119,7 @@ def _told(error: Exception) -> int:
     from carry.exchange.recorded import BadRecording
     from carry.ops.main import OpsRuns
     from carry.ops.routes import NotTaken
+    from carry.research.bundle import Leaks
     from carry.research.past import NotThere, Unreadable
     from carry.shell.commands import Refused as CommandRefused
     from carry.shell.config_file import ConfigError
@@ -149,6 +151,7 @@ def _told(error: Exception) -> int:
         NotTaken: 1,
         NotThere: 2,
         Unreadable: 1,
+        Leaks: 3,
     }
     code = codes.get(type(error))
     if code is None:

@@ -29,11 +29,12 @@ def replay(
     last: int | None,
     diff: bool,
 ) -> int:
-    """Decide journaled ticks again and compare; FILES are journals [default: the bot's own].
+    """Decide journaled ticks again and compare; FILES: journals, bundles [default: the bot's].
 
     Exit 0: nothing differs. 1: something does although the rules are the same, or a row was
     changed. 3: decisions differ, by other rules than the ticks were decided by.
     """
+    from carry.research.bundle import opened
     from carry.research.replay import replay as again
     from carry.research.replay import together
 
@@ -43,8 +44,8 @@ def replay(
         names = [places.find(config, state_db, config_needed=False).journal]
     results = []
     for name in names:
-        with progress.bar(f"replay {Path(name).name}") as done:
-            results.append(again(name, first, last, lenient=diff, done=done))
+        with progress.bar(f"replay {Path(name).name}") as done, opened(name) as journal:
+            results.append(again(journal, first, last, lenient=diff, done=done))
     result = together(results)
     if as_json:
         click.echo(

@@ -156,12 +156,12 @@ class _Replay:
             was, now = it.asked(self.reader.schema), it.actions
             self._count(it, was, now)
             aligned = aligned and (strict or digest(STATE.encode(it.after)) == it.tick.digest)
-            if _writes(was) != _writes(now):
+            if writes(was) != writes(now):
                 return seq
         return None
 
     def _count(self, it: Decided, was: Sequence[Action], now: Sequence[Action]) -> None:
-        then, today = _writes(was), _writes(now)
+        then, today = writes(was), writes(now)
         found, changed = self.found, then != today
         rules = found.rules if it.tick.rules in found.rules else (*found.rules, it.tick.rules)
         self.found = attrs.evolve(
@@ -185,7 +185,7 @@ class _Replay:
         return None if found is None else past.Start(*found)
 
 
-def _writes(actions: Iterable[Action]) -> tuple[Action, ...]:
+def writes(actions: Iterable[Action]) -> tuple[Action, ...]:
     """What goes to the venue, and what asks it what became of something."""
     return tuple(action for action in actions if not isinstance(action, Alert | Note | Query))
 

@@ -199,6 +199,26 @@ class Journal:
             ) from error
         self._chain = chain
 
+    def relabel(self, rules: int, mark: str | None) -> None:
+        """Say of the newest tick that other `rules` decided it, or that its state was another's.
+
+        For copies of a journal only: what is decided now is always by the rules of now.
+        """
+        self._db.execute("UPDATE ticks SET rules = ? WHERE seq = ?", (rules, self.seq))
+        if mark is None:
+            return
+        seen, asked = self._db.execute(
+            "SELECT observations, actions FROM ticks WHERE seq = ?", (self.seq,)
+        ).fetchone()
+        before = self._db.execute(
+            "SELECT chain FROM ticks WHERE seq = ?", (self.seq - 1,)
+        ).fetchone()
+        chain = digest(f"{before[0] if before else ''}{seen}{asked}{mark}".encode())
+        self._db.execute(
+            "UPDATE ticks SET digest = ?, chain = ? WHERE seq = ?", (mark, chain, self.seq)
+        )
+        self._chain = chain
+
     def _sync(self, level: str) -> None:
         if level != self._level:
             self._db.execute(f"PRAGMA synchronous = {level}")

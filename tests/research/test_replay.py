@@ -127,7 +127,7 @@ def test_after_a_changed_decision_it_begins_anew_at_the_next_checkpoint(
 def test_other_words_are_no_other_decision(older: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def silent(state: State, obs: Observations) -> tuple[State, tuple[Action, ...]]:
         after, actions = step(state, obs)
-        return after, replay._writes(actions)
+        return after, replay.writes(actions)
 
     monkeypatch.setattr(past, "step", silent)
     found = replay.replay(older)
