@@ -38,7 +38,7 @@ CANARIES = {
     "url": "https://hooks.example.com/services/T0/B0/x",
     "address": ADDRESS,
     "mail": "joe.operator@example.com",
-    "path": "/home/joe/keys/agent.json",
+    "path": "/srv/joe/keys/agent.json",
     "ip": "203.0.113.7:8080",
 }
 # Pieces that must not be found even when the rest of the text around them was taken out.
