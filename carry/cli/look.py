@@ -31,7 +31,8 @@ def _report(config: Path | None, state_db: str | None) -> dict[str, Any]:
         reader.close()
     if known is None:
         raise NoJournal(f"{found.journal}: no tick was committed yet; the bot is starting")
-    return {**report(*known), "age_s": found.age_s(), "alerts": alerts}
+    more = {"age_s": found.age_s(), "alerts": alerts, "history": found.history()}
+    return {**report(*known), **more}
 
 
 @click.command()

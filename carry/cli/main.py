@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "bundle": ("bundle", "One redacted file of ticks, policy and versions that replays elsewhere."),
     "storm": ("storm", "Whole bots against the exchange under faults; promises are checked."),
     "config": ("config", "Check or show the config."),
+    "db": ("db", "The history database: make or upgrade its tables."),
     "key": ("key", "Make or take over an agent's key, and keep it encrypted."),
 }
 
@@ -117,6 +118,8 @@ def _told(error: Exception) -> int:
     from carry.base.clock import ClockFailed
     from carry.base.secrets import SecretRefused
     from carry.exchange.recorded import BadRecording
+    from carry.ops.history.migrations import HistoryRefused
+    from carry.ops.history.prepare import HistoryDown
     from carry.ops.main import OpsRuns
     from carry.ops.routes import NotTaken
     from carry.research.bundle import Leaks
@@ -148,6 +151,8 @@ def _told(error: Exception) -> int:
         ExchangeFailed: 1,
         ReadFailed: 1,
         OpsRuns: 3,
+        HistoryRefused: 3,
+        HistoryDown: 1,
         NotTaken: 1,
         NotThere: 2,
         Unreadable: 1,

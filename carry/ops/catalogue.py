@@ -92,6 +92,8 @@ CAUSES: Final[Mapping[str, Cause]] = {
     "bad_metrics_port": Cause("bad_metrics_port"),
     "daily_note": Cause("daily_note"),
     "heartbeat_unanswered": Cause("heartbeat_unanswered"),
+    "history_down": Cause("history_down"),
+    "history_refused": Cause("history_refused"),
     "journal_unreadable": Cause("journal_unreadable"),
     "ops_worker": Cause(r"ops_worker_\w+"),
     "silence": Cause("silence"),

@@ -71,6 +71,13 @@ def _run(where: Places, redact: Redactor) -> int:
             watch.more_ways.append(chat)
             watch.add_worker("chat", chat.once)
             watch.add_worker("followups", Followups(where, memory, follow).once)
+    if where.wiring.history.dsn is not None:
+        from .history.feed import Feed
+
+        feed = Feed(where.journal, where.run_folder, where.wiring.history, redact, watch.venue_ms)
+        watch.history = feed
+        watch.more_ways.append(feed)
+        watch.add_worker("history", feed.once)
     if where.wiring.telemetry.port:
         from .metrics import serve
 

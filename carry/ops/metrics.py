@@ -24,6 +24,7 @@ from carry.shell.places import Places
 from carry.shell.status import report
 from carry.shell.version import program
 
+from .history.progress import Progress
 from .watch import Watch
 
 LOOPBACK: Final = "127.0.0.1"
@@ -128,6 +129,8 @@ class Collector:
         for why, count in memory.marks("telegram_ignored_").items():
             ignored.add_metric([why], count)
         yield ignored
+        if watch.history is not None:
+            yield from _history(watch.history.progress)
         commands = memory.mark("telegram_commands")
         yield CounterMetricFamily("carry_ops_telegram_commands", "Commands answered.", commands)
         beats = memory.mark("heartbeats")
@@ -200,6 +203,16 @@ class Collector:
         for cause in CAUSES:
             pnl.add_metric([cause], number(found["pnl"][f"{cause}_usd"]) or 0.0)
         yield pnl
+
+
+def _history(found: Progress) -> Iterator[Metric]:
+    up = 0.0 if found.problem else 1.0
+    yield from gauge("carry_history_up", "1 while the history database takes rows.", up)
+    yield from gauge("carry_history_lag_ticks", "Ticks that are not copied.", found.lag_ticks)
+    lag_s = found.lag_ms / 1000
+    yield from gauge("carry_history_lag_seconds", "Age of the oldest of them.", lag_s)
+    yield CounterMetricFamily("carry_history_rows", "Rows written.", found.rows)
+    yield CounterMetricFamily("carry_history_blind_ticks", "Ticks without a state.", found.blind)
 
 
 def _buckets(bounds: list[int], counts: list[int]) -> list[tuple[str, float]]:

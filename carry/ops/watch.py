@@ -23,6 +23,7 @@ from carry.shell.reader import Reader
 from carry.shell.status import report
 
 from . import note
+from .history.progress import Progress
 from .memory import Memory
 from .outbox import SAY_AFTER, Delivery, settle, take_up
 from .routes import LogRoute, NotTaken, Route
@@ -38,6 +39,8 @@ DAY_MS: Final = 86_400_000
 OWN: Final = (
     "bad_metrics_port",
     "heartbeat_unanswered",
+    "history_down",
+    "history_refused",
     "journal_unreadable",
     "silence",
     "telegram_down",
@@ -48,6 +51,10 @@ OWN: Final = (
 
 
 MEANS: Final = {
+    "history_down": "the history database takes no rows; the bot is not touched and nothing is "
+    "lost, since the journal is copied once it does",
+    "history_refused": "nothing is copied into the history until that is put right; nothing is "
+    "lost meanwhile",
     "telegram_down": "Telegram cannot be reached; alerts wait and go out once it can, and nobody "
     "can command from the chat",
     "telegram_refused": "Telegram refuses our token or chat: look at telegram.token and chat_ids, "
@@ -63,6 +70,12 @@ class Way(Protocol):
 
     failures: int
     failure: NotTaken | None
+
+
+class History(Protocol):
+    """What copies the journal into a database; `progress`: how far it is."""
+
+    progress: Progress
 
 
 def wall_ms() -> int:
@@ -95,6 +108,7 @@ class Watch:
         self._log_delivery = next(d for d in self._deliveries if isinstance(d.route, LogRoute))
         self.workers: list[Worker] = []
         self.more_ways: list[Way] = []
+        self.history: History | None = None
         for delivery in self._deliveries:
             if delivery is not self._log_delivery:
                 self.add_worker(delivery.route.name.split("_")[0], self._pass_on(delivery))
@@ -107,6 +121,10 @@ class Watch:
     def silent_s(self) -> float:
         """Seconds since a new tick was seen."""
         return time.monotonic() - self._seq_at
+
+    def venue_ms(self) -> int | None:
+        """The venue's time of the newest tick that was seen."""
+        return None if self.latest is None else self.latest[1].venue_ms
 
     def raised(self, name: str, text: str, level: str = "page", every_ms: int = HOUR_MS) -> None:
         """An alert of ops itself; while it lasts it counts once in `every_ms`."""

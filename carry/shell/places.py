@@ -1,8 +1,10 @@
 """Where a run's files are: the config, the journal, and what lies beside it."""
 
+import json
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import attrs
 
@@ -12,6 +14,7 @@ from .config_file import MEMORY, load
 from .wiring import Wiring
 
 CONFIG = Path("config.yaml")
+HISTORY = "history.json"  # what `carry ops` says of its copy of the journal
 
 
 class MemoryRefused(Exception):
@@ -49,6 +52,15 @@ class Places:
         files = (Path(self.journal), Path(f"{self.journal}-wal"))
         written = [file.stat().st_mtime for file in files if file.exists()]
         return int(time.time() - max(written)) if written else None
+
+    def history(self) -> dict[str, Any] | None:
+        """How far `carry ops` has copied the journal, and how old that word is; None without."""
+        try:
+            facts: dict[str, Any] = json.loads((self.run_folder / HISTORY).read_text())
+            facts["age_s"] = int(time.time()) - int(facts.pop("wall_ms")) // 1000
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return facts
 
     @property
     def exchange_state(self) -> Path:

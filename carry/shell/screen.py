@@ -111,6 +111,14 @@ def _health(found: Report) -> list[str]:
     ]
 
 
+def _history(found: Report) -> str:
+    behind = f"{found['lag_ticks']} ticks behind ({lasting(found['lag_ms'])})"
+    text = behind if found["lag_ticks"] else f"copied to tick {found['seq']}"
+    if found["problem"]:
+        text = f"{behind}: {found['problem']}"
+    return f"history: {text}; said {lasting(found['age_s'] * 1000)} ago"
+
+
 def status(found: Report) -> str:
     """The whole report. found: `status.report`, with `age_s` and `alerts` where they are known."""
     age = found.get("age_s")
@@ -126,6 +134,8 @@ def status(found: Report) -> str:
     mode = found["account_mode"] or "unknown"
     lines += _wrapped(f"residual {unexplained}; equity ${equity or '?'}; account mode {mode}")
     lines += _health(found)
+    if history := found.get("history"):
+        lines += _wrapped(_history(history))
     for i in found["intents_open"]:
         lines += _wrapped(
             f"order #{i['no']} {i['coin']} {i['side']} {i['leg']} {i['sz']} @ {i['px']}: "

@@ -248,7 +248,25 @@ class HistoryWiring:
     """Copies of the journal for dashboards, by `carry ops`."""
 
     dsn: SecretRef | None = knob(
-        None, "secret", "address of a TimescaleDB, with its password; left out: none", optional=True
+        None,
+        "secret",
+        "address of a TimescaleDB or PostgreSQL, with its password; left out: no history",
+        optional=True,
+    )
+    sample_ms: int = knob(
+        1_000,
+        "ms",
+        "one snapshot of markets and account in so much of the venue's time",
+        lo=1_000,
+        hi=3_600_000,
+    )
+    keep_days: int = knob(
+        7,
+        "count",
+        "days of snapshots kept; hours of them, fills, funding, alerts and decisions are kept for "
+        "ever. After a change run `carry db migrate`",
+        lo=2,
+        hi=3650,
     )
 
 
