@@ -13,13 +13,13 @@ from carry.core.observations import BookSeen, Observations
 from carry.core.step import step
 from carry.ops.history.rows import ELSEWHERE, moment
 from carry.ops.history.tables import ROLLUPS, TABLES
-from carry.research.replay import OBSERVATIONS
 from carry.shell.reader import Reader
 from carry.shell.status import report
 
 from .conftest import Database, drain, rolled
 from .journals import HOURS, TICKS
 
+OBSERVATIONS = codec(Observations)
 BOOKS = {
     "fill": (
         "SELECT trade_id, coin, leg, at_ms, side, px, sz, fee, fee_in_base, fee_usd, oid, cloid, "
@@ -144,7 +144,7 @@ def test_candles_hold_every_price_seen(copied: Database, lived: Path) -> None:
     wanted: dict[tuple[str, str, int], list[Any]] = {}
     reader = Reader(str(lived))
     for tick in reader.ticks(0):
-        for event in codec(Observations).decode(tick.observations).events:
+        for event in OBSERVATIONS.decode(tick.observations).events:
             if isinstance(event, BookSeen) and tick.venue_ms is not None:
                 key = (event.coin, event.leg.value, tick.venue_ms // 60_000 * 60_000)
                 wanted.setdefault(key, []).append(event.book.mid_px)
