@@ -2,7 +2,8 @@
 # More words for pytest: `make test ARGS="-k funding"`.
 venv := bash .ci/venv.sh .venv-test requirements-test.lock && .venv-test/bin/
 
-.PHONY: test lint coverage golden scenario-audit storm bench decision-diff release-journal recorded config-docs lock
+# The fuzzer is not in the lock: it is built against one Python, and nothing of ours needs it.
+.PHONY: test lint fuzz coverage golden scenario-audit storm bench decision-diff release-journal recorded config-docs lock
 
 test:           ; $(venv)python -m pytest -n auto $(ARGS)
 lint:           ; $(venv)ruff check --output-format concise .; ruff=$$?; .venv-test/bin/mypy && exit $$ruff
@@ -16,3 +17,4 @@ decision-diff:  ; bash .ci/venv.sh .venv-test requirements-test.lock && PYTHON=$
 release-journal: ; $(venv)python -m tests.research.releases
 config-docs:    ; $(venv)python -m carry.shell.config_docs
 lock:           ; bash .ci/lock.sh $(ARGS)
+fuzz:           ; bash .ci/venv.sh .venv-fuzz requirements-test.lock && .venv-fuzz/bin/pip install -q atheris==3.0.0 && .venv-fuzz/bin/python .ci/fuzz.py -max_total_time=$(or $(SECONDS),600) $(ARGS)
