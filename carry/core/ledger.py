@@ -99,7 +99,12 @@ def taken(fill: Fill, owned: Decimal, foreign: Decimal, ref_px: Decimal) -> Post
 def appeared(
     coin: str, leg: Leg, owned: Decimal, foreign: Decimal, ref_px: Decimal, at_ms: int
 ) -> Posting:
-    """A change of a leg that nothing explains: worth its size x `ref_px`, for nothing."""
+    """A change of a leg that nothing explains.
+
+    Coins come and go for nothing: worth their size x `ref_px`, external. A perp position does not:
+    whoever closed it, its cash moved at the price of that moment, for which `ref_px` is taken.
+    """
+    free_px = ref_px if leg is Leg.SPOT else ZERO
     return Posting(
         kind="external",
         ref="",
@@ -107,11 +112,12 @@ def appeared(
         coin=coin,
         leg=leg,
         sz=owned,
+        px=ref_px - free_px,
         ref_px=ref_px,
-        external_usd=owned * ref_px,
+        external_usd=owned * free_px,
         ref_cost_usd=owned * ref_px,
         foreign_usd=foreign * ref_px,
-        outside_usd=foreign * ref_px,
+        outside_usd=foreign * free_px,
     )
 
 

@@ -517,14 +517,16 @@ class _Events:
         pair.leverage, pair.cross = int(value), margin == "cross"
 
     def on_truth(self, leg: str, sz: str) -> None:
-        """Somebody changed a holding without a fill: a withdrawal, a deposit, a lost record."""
+        """Somebody changed a holding without a fill: a withdrawal, a deposit, a lost record (of a
+        trade at the mark, where it is the perp's)."""
         coin, side = self._leg(leg)
         pair = self.world.pairs[coin]
         if side is Leg.SPOT:
             pair.held = D(sz)
         else:
-            self.world.move_perp(pair, D(sz) - pair.short, pair.mark)
-            # No cash moved: the cost basis that came with it is nobody's money.
+            change = D(sz) - pair.short
+            self.world.move_perp(pair, change, pair.mark)
+            self.world.cash(side, -change * pair.mark)  # who traded it paid, or was paid
 
     def on_adl(self, sz: str, at: str, px: str, coin: str | None = None) -> None:
         """The venue buys back part of the short; the stream and sweeps tell it."""

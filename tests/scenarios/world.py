@@ -144,7 +144,7 @@ class World:
         pair = self.pairs[coin]
         receipt = FundingReceipt(coin=coin, at_ms=at_ms, usd=usd, sz=pair.short, rate=pair.funding)
         self.receipts.append(receipt)
-        self._cash(Leg.PERP, usd)
+        self.cash(Leg.PERP, usd)
 
     def transfer(self, usd: Decimal) -> None:
         name = f"transfer-{len(self.transfers)}"
@@ -169,7 +169,7 @@ class World:
             )
             self.transfers.append(row)
 
-    def _cash(self, leg: Leg, usd: Decimal) -> None:
+    def cash(self, leg: Leg, usd: Decimal) -> None:
         if leg is Leg.PERP and self.mode is AccountMode.SPLIT:
             self.perp_usd += usd
         else:
@@ -219,7 +219,7 @@ class World:
             at_ms=self.venue_ms - 1,
             kind=kind,
         )
-        self._cash(leg, fill.cash_change)
+        self.cash(leg, fill.cash_change)
         pair = self.pairs[coin]
         if leg is Leg.SPOT:
             pair.held += fill.base_change
@@ -388,7 +388,7 @@ class World:
             pair.short = -D(facts.get("short", "0"))
             pair.entry = pair.short * D(facts.get("short_px", "25"))
             # The shorts' cost is money the account once received: it is worth what it says.
-            world._cash(Leg.PERP, -pair.entry)
+            world.cash(Leg.PERP, -pair.entry)
             settled = rate(facts.get("prints", "1bp"))
             first = EPOCH_MS // HOUR * HOUR
             hours = range(int(facts.get("print_hours", "48")))
