@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 TICKS_MAX: Final = 200  # in one transaction: bounds memory, and what is done again after a failure
 PACE: Final = 1.0  # pause after a batch while behind, in units of the time it took
 PAUSE_S: Final = 1.0
-REFUSED_S: Final = 15.0
+REFUSED_S: Final = 5.0
 NICE: Final = 10
 WRITE_S: Final = 5.0
 
