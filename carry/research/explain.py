@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from carry.core import economics, ledger, risk
 from carry.core import observations as seen
-from carry.core.actions import Action, Alert, Note, Place, Query
+from carry.core.actions import Action, Alert, Place, Query, Write
 from carry.core.num import show
 from carry.core.observations import Observations
 from carry.core.state import PHASE_NAMES, RULES, Carry, HedgeOk, State
@@ -262,7 +262,7 @@ def _read(read: seen.Read) -> str:
 
 
 def _asked(actions: tuple[Action, ...]) -> list[Action]:
-    return [action for action in actions if not isinstance(action, Note)]
+    return [action for action in actions if isinstance(action, Write | Query | Alert)]
 
 
 def _action(reader: Reader, it: Decided, action: Action) -> Report:

@@ -14,7 +14,7 @@ from typing import Any, Final
 import attrs
 
 from carry.core import ledger
-from carry.core.actions import Alert, Note, Query
+from carry.core.actions import Write
 from carry.core.num import ONE, show
 from carry.core.observations import (
     BookSeen,
@@ -79,7 +79,7 @@ def decision(inputs: Inputs) -> tuple[str, ...]:
     """What the real step decides on `inputs`: phases and writes, without sizes and prices."""
     after, actions = step(*inputs)
     moves = [f"{coin} {_phase(carry)}" for coin, carry in after.carries.items()]
-    asked = [_write(action) for action in actions if not isinstance(action, Alert | Note | Query)]
+    asked = [_write(action) for action in actions if isinstance(action, Write)]
     return (*moves, *sorted(asked))
 
 
@@ -298,7 +298,7 @@ def _prices(coin: str, carry: Carry) -> Iterator[Knob]:
 
     def all_move(before: State, obs: Observations, by: Decimal) -> Inputs:
         for leg in Leg:
-            before, obs = _books(before, obs, coin, leg, lambda book: _shifted(book, by, by))
+            before, obs = _books(before, obs, coin, leg, lambda book: shifted(book, by, by))
 
         def moved(old: Context) -> Context:
             return attrs.evolve(old, mark_px=old.mark_px + by, oracle_px=old.oracle_px + by)
@@ -336,12 +336,12 @@ def _prices(coin: str, carry: Carry) -> Iterator[Knob]:
 
 def _mover(coin: str, leg: Leg, bids: Decimal, asks: Decimal) -> Put:
     def put(before: State, obs: Observations, by: Decimal) -> Inputs:
-        return _books(before, obs, coin, leg, lambda b: _shifted(b, bids * by, asks * by))
+        return _books(before, obs, coin, leg, lambda b: shifted(b, bids * by, asks * by))
 
     return put
 
 
-def _shifted(book: Book, bids: Decimal, asks: Decimal) -> Book:
+def shifted(book: Book, bids: Decimal, asks: Decimal) -> Book:
     """The book with each side moved by so much; levels that would not be above 0 are dropped."""
 
     def side(levels: tuple[Level, ...], by: Decimal) -> tuple[Level, ...]:

@@ -15,7 +15,7 @@ from typing import Final
 import attrs
 
 from carry.base.codec import digest
-from carry.core.actions import Action, Alert, Note, Query
+from carry.core.actions import Action, Write
 from carry.core.state import RULES, SCHEMA
 from carry.shell.reader import Reader
 from carry.shell.say import render
@@ -186,8 +186,8 @@ class _Replay:
 
 
 def writes(actions: Iterable[Action]) -> tuple[Action, ...]:
-    """What goes to the venue, and what asks it what became of something."""
-    return tuple(action for action in actions if not isinstance(action, Alert | Note | Query))
+    """What goes to the venue: the decisions."""
+    return tuple(action for action in actions if isinstance(action, Write))
 
 
 def _fault(it: Decided) -> str | None:

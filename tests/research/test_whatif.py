@@ -1,0 +1,146 @@
+"""Another policy over the same past: evidence as long as history answers, then a reckoning."""
+
+import json
+import shutil
+from decimal import Decimal as D
+from pathlib import Path
+
+import attrs
+import pytest
+
+from carry.cli.main import main
+from carry.core.policy import Policy
+from carry.core.types import Leg
+from carry.research import past, whatif
+from carry.research.simulated import Simulated
+from carry.shell.reader import Reader
+
+
+def policy_of(journal: str) -> Policy:
+    reader = Reader(journal)
+    begin = past.start(reader)
+    reader.close()
+    assert begin is not None
+    return begin.state.policy
+
+
+def result(journal: str, policy: Policy | None, **more: int) -> whatif.WhatIf:
+    found = whatif.what_if(journal, policy, **more)
+    assert found is not None
+    return found
+
+
+def test_the_same_policy_never_leaves_history(journal: str) -> None:
+    found = result(journal, policy_of(journal))
+
+    assert (found.parted, found.after_parting, found.net_effect_usd) == (None, 0, 0)
+    assert found.was.orders == found.would.orders
+    assert found.was.fills == found.would.fills > 0
+    assert found.was_pnl.fees_usd > 0
+    assert found.was_pnl.funding_usd != 0
+
+
+def test_the_reckoning_of_what_did_happen_is_what_happened(journal: str) -> None:
+    """The same policy, simulated from before the entry: entered, paid, left, to a tenth of a cent.
+
+    Without faults the venue fills as the books say; what is left is the payment's oracle price.
+    """
+    real = result(journal, None)
+    found = result(journal, None, part_at=3)
+
+    assert found.parted == 3
+    assert found.would.orders == real.was.orders
+    assert found.would.fills == real.was.fills
+    assert abs(found.net_effect_usd) < D("0.001")
+    assert found.residual_usd == 0
+    assert found.would_pnl.funding_usd != 0
+    funding = real.was_pnl.funding_usd
+    assert abs(found.would_pnl.funding_usd / funding - 1) < D("0.02")
+
+
+@pytest.mark.parametrize("part_at", [60])
+def test_under_faults_it_stays_near_and_its_books_balance(stormy: str, part_at: int) -> None:
+    """From the middle, with orders open: what was sent before is answered as it was."""
+    found = result(stormy, None, part_at=part_at)
+
+    assert found.residual_usd == 0
+    assert found.would.fills > 20
+    assert abs(found.net_effect_usd) < found.was_turnover_usd * D("0.002")
+
+
+def test_a_policy_that_stays_out_pays_nothing(journal: str) -> None:
+    policy = policy_of(journal)
+    strategy = attrs.evolve(policy.strategy, buffer_bps=10_000)
+    found = result(journal, attrs.evolve(policy, strategy=strategy))
+
+    assert found.parted == 2
+    assert found.after_parting == found.ticks - 2
+    assert (found.would.orders, found.would.fills) == ({}, 0)
+    assert found.would_pnl.net_usd == 0
+    assert found.net_effect_usd == -found.was_pnl.net_usd
+    assert found.residual_usd == 0
+
+
+def test_twice_the_size_pays_about_twice(journal: str) -> None:
+    policy = policy_of(journal)
+    target = policy.strategy.target_usd_notional
+    strategy = attrs.evolve(policy.strategy, target_usd_notional=target * 2)
+    found = result(journal, attrs.evolve(policy, strategy=strategy))
+
+    assert found.parted is not None
+    assert abs(found.would_turnover_usd / found.was_turnover_usd - 2) < D("0.1")
+    assert abs(found.would_pnl.fees_usd / found.was_pnl.fees_usd - 2) < D("0.1")
+    assert found.residual_usd == 0
+
+
+def test_what_is_eaten_of_a_book_is_gone_until_the_next(journal: str) -> None:
+    reader = Reader(journal)
+    begin = past.start(reader)
+    assert begin is not None
+    it = next(it for it in past.decided(reader, begin) if it.tick.seq == 4)
+    reader.close()
+    world = Simulated.fork(it.after, 0)
+    place = next(a for a in it.asked() if getattr(a, "leg", None) is Leg.SPOT)
+    book = world.books[place.coin, Leg.SPOT]  # type: ignore[union-attr]
+    deep = attrs.evolve(place, sz=book.asks[0].sz, px=book.asks[0].px)
+    first, second = world._placed(deep), world._placed(deep)  # type: ignore[arg-type]
+
+    assert first.filled_sz == book.asks[0].sz  # type: ignore[union-attr]
+    assert second.code == "no_match"  # type: ignore[union-attr]
+
+
+CONFIG = """
+venue: {name: embedded}
+markets: [{base: BTC}, {base: HYPE}]
+strategy: {target_usd_notional: 120}
+"""
+
+
+def test_the_command_marks_where_history_ends(
+    journal: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "new.yaml"
+    config.write_text(CONFIG)
+
+    def said(*words: str) -> tuple[object, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(["replay", journal, "--config", str(config), *words])
+        return ended.value.code, capsys.readouterr().out
+
+    code, text = said()
+    assert code == 0
+    assert "what if strategy.target_usd_notional were 120 (it was" in text
+    assert "HISTORY ENDS at tick 4 (" in text
+    assert "is no evidence" in text
+    code, text = said("--to", "20", "--json")
+    (found,) = json.loads(text)
+    assert (found["parted"], found["last"]) == (4, 20)
+    assert found["ticks_simulated"] == 16
+
+
+def test_a_journal_s_own_config_replays(journal: str, tmp_path: Path) -> None:
+    """A config whose policy was in force from first to last names no other past."""
+    path = str(shutil.copy(journal, tmp_path / "carry.db"))
+    assert whatif.changes(path, policy_of(path)) == {}
+    other = attrs.evolve(policy_of(path), source="elsewhere")
+    assert whatif.changes(path, other) == {}
