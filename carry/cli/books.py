@@ -158,3 +158,48 @@ def _held(found: Report) -> str:
         if (h["spot_sz"], h["perp_sz"]) != ("0", "0")
     ]
     return f"holding {', '.join(held)}" if held else "holding nothing"
+
+
+@click.command()
+@where
+@click.option("--format", "form", type=click.Choice(["csv"]), default="csv", show_default=True)
+@click.option("--year", type=click.IntRange(2020, 2200), help="One year, UTC [default: all].")
+@click.option(
+    "--lots",
+    type=click.Choice(["fifo", "average"]),
+    default="fifo",
+    show_default=True,
+    help="Which part of what is held is sold first.",
+)
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="[default: stdout]"
+)
+def export(
+    config: Path | None,
+    state_db: str | None,
+    form: str,
+    year: int | None,
+    lots: str,
+    output: Path | None,
+) -> None:
+    """The books as double entries: fills, fees, funding, lots, transfers.
+
+    Each transaction sums to zero, and income less expenses is the net of `carry pnl`. Accounts and
+    signs are explained in docs/ACCOUNTS.md.
+    """
+    from carry.research import accounts
+    from carry.research import export as entries
+    from carry.research import statement as told
+
+    use_exact_context()
+    found = places.find(config, state_db, config_needed=False)
+    books = accounts.read(found.journal)
+    since, until = (f"{year}-01-01", f"{year + 1}-01-01") if year else (None, None)
+    made = entries.rows(books, *told.span(books, since, until), lots)
+    text = entries.as_csv(made)
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    output.write_text(text, encoding="utf-8")
+    net = screen.cut(str(entries.net_usd(made)), PLACES)
+    click.echo(f"{output}: {len(made)} rows, net {net} usd, as `carry pnl` says")

@@ -16,6 +16,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "why": ("look", "In one sentence what it waits for, and how far it is from passing."),
     "logs": ("look", "The bot's log, as it is written."),
     "pnl": ("books", "Profit and loss by cause, of any interval; statements."),
+    "export": ("books", "The books as double entries, for accounts and taxes."),
     "positions": ("look", "Both legs of each market, and what is foreign."),
     "doctor": ("doctor", "Whether live trading could start, and what blocks it; read-only."),
     "pause": ("operate", "Stop entries; what is held stays hedged."),

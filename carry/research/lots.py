@@ -61,43 +61,60 @@ class Lots:
     closed: tuple[Closed, ...]
 
 
-def lots(lines: Iterable[Posting], coin: str, leg: Leg, method: str) -> Lots:
-    """The lots of a leg after `lines`, in their order. method: "fifo" or "average".
+class Pool:
+    """The open lots of one leg of a market. method: "fifo" or "average"."""
 
-    A line that closes more than is open opens a lot of the other side with the rest.
-    """
-    assert method in METHODS, method
-    held: list[Lot] = []
+    def __init__(self, coin: str, leg: Leg, method: str) -> None:
+        assert method in METHODS, method
+        self.coin, self.leg, self._method = coin, leg, method
+        self.open: list[Lot] = []
+
+    def add(self, line: Posting) -> tuple[list[Closed], Lot | None]:
+        """Book a line of this leg: the parts of lots it closed, and what it opened.
+
+        A line that closes more than is open opens a lot of the other side with the rest.
+        """
+        closed: list[Closed] = []
+        left = line.sz
+        while left and self.open and self.open[0].sz * left < 0:
+            first = self.open[0]
+            sz = first.sz if abs(first.sz) <= abs(left) else -left
+            cost = _cost(first, sz)
+            closed.append(
+                Closed(
+                    coin=self.coin,
+                    leg=self.leg,
+                    kind=line.kind,
+                    ref=line.ref,
+                    opened_ms=first.opened_ms,
+                    closed_ms=line.at_ms,
+                    sz=sz,
+                    cost_usd=cost,
+                    proceeds_usd=sz * line.px,
+                )
+            )
+            left += sz
+            rest = attrs.evolve(first, sz=first.sz - sz, cost_usd=first.cost_usd - cost)
+            self.open[:1] = [rest] if rest.sz else []
+        if not left:
+            return closed, None
+        new = Lot(opened_ms=line.at_ms, sz=left, cost_usd=left * line.px)
+        if self.open and self._method == "average":
+            self.open = [_joined(self.open[0], new)]
+        else:
+            self.open.append(new)
+        return closed, new
+
+
+def lots(lines: Iterable[Posting], coin: str, leg: Leg, method: str) -> Lots:
+    """The lots of a leg after `lines`, in their order."""
+    pool = Pool(coin, leg, method)
     closed: list[Closed] = []
     with localcontext(EXACT):
         for line in lines:
-            if line.coin != coin or line.leg is not leg or not line.sz:
-                continue
-            left = line.sz
-            while left and held and held[0].sz * left < 0:
-                first = held[0]
-                sz = first.sz if abs(first.sz) <= abs(left) else -left
-                cost = _cost(first, sz)
-                closed.append(
-                    Closed(
-                        coin=coin,
-                        leg=leg,
-                        kind=line.kind,
-                        ref=line.ref,
-                        opened_ms=first.opened_ms,
-                        closed_ms=line.at_ms,
-                        sz=sz,
-                        cost_usd=cost,
-                        proceeds_usd=sz * line.px,
-                    )
-                )
-                left += sz
-                rest = attrs.evolve(first, sz=first.sz - sz, cost_usd=first.cost_usd - cost)
-                held[:1] = [rest] if rest.sz else []
-            if left:
-                new = Lot(opened_ms=line.at_ms, sz=left, cost_usd=left * line.px)
-                held = [_joined(held[0], new)] if held and method == "average" else [*held, new]
-    return Lots(tuple(held), tuple(closed))
+            if line.coin == coin and line.leg is leg:
+                closed += pool.add(line)[0]
+    return Lots(tuple(pool.open), tuple(closed))
 
 
 def _cost(lot: Lot, sz: Decimal) -> Decimal:
@@ -111,7 +128,7 @@ def _joined(one: Lot, new: Lot) -> Lot:
     return attrs.evolve(one, sz=one.sz + new.sz, cost_usd=one.cost_usd + new.cost_usd)
 
 
-def unrealised_usd(found: Lots, px: Decimal) -> Decimal:
+def unrealised_usd(held: Iterable[Lot], px: Decimal) -> Decimal:
     """What closing all that is open at `px` would gain."""
     with localcontext(EXACT):
-        return sum((lot.sz * px - lot.cost_usd for lot in found.open), ZERO)
+        return sum((lot.sz * px - lot.cost_usd for lot in held), ZERO)

@@ -251,7 +251,7 @@ def lines_agree(bot: Bot, twin: Second) -> None:
         assert abs(sum((F(one.gain_usd) for one in pooled.closed), F(0)) - gains) < close
         for found in (first, pooled):
             whole = sum((F(one.gain_usd) for one in found.closed), F(0))
-            whole += F(unrealised_usd(found, ledger.price(bot.carry, leg) or D(0)))
+            whole += F(unrealised_usd(found.open, ledger.price(bot.carry, leg) or D(0)))
             assert whole == sum((m.sz * (twin.px[m.leg] - m.px) for m in twin.movements
                                  if m.leg == leg.value), F(0))  # fmt: skip
         gained += whole

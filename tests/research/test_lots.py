@@ -80,7 +80,7 @@ def test_a_short_gains_when_it_falls() -> None:
     ]
     pooled = held(SHORT, Leg.PERP, "average", 3)
     assert table(pooled) == [(1, 3, D(-4), D(-88), D(-272))]  # 330 / 15 = 22 each
-    assert unrealised_usd(pooled, D(21)) == D(11)  # 11 short at 22
+    assert unrealised_usd(pooled.open, D(21)) == D(11)  # 11 short at 22
     assert held(SHORT, Leg.PERP, "average").open == ()
 
 
@@ -92,4 +92,4 @@ def test_gains_and_what_is_open_are_the_value_whatever_the_method(method: str) -
             done = [(D(sz), D(px)) for at_ms, _, sz, px in rows if at_ms <= upto]
             value = sum((sz * (D(31) - px) for sz, px in done), D(0))
             gained = sum((c.gain_usd for c in found.closed), D(0))
-            assert gained + unrealised_usd(found, D(31)) == value
+            assert gained + unrealised_usd(found.open, D(31)) == value
