@@ -18,7 +18,7 @@ from .where import where
 @where
 @click.option("--once", is_flag=True, help="Look once, finish what is open, and end.")
 @click.option("--dry-run", is_flag=True, help="Decide everything and send nothing.")
-@click.option("--paper", is_flag=True, help="A live market with a simulated account (not built).")
+@click.option("--paper", is_flag=True, help="The live market, a simulated account; no key.")
 @click.option("--interval-ms", type=click.IntRange(100, 60_000), help="Longest time between looks.")
 def run(
     config: Path | None,
@@ -31,20 +31,20 @@ def run(
     """The bot: look, decide, write down, act, until it is stopped.
 
     With `venue: embedded` it connects to the exchange of its run folder, and starts one if none
-    runs. On a live network --once never starts an entry.
+    runs. On a live network --once never starts an entry. --paper trades a simulated account on the
+    config's market, with a journal (paper.db) and an account (paper.json) of its own.
     """
     use_exact_context()
-    if paper:
-        raise Refused(
-            "--paper is not built yet; use venue: embedded, or --dry-run on a network"
-        )
-    where = places.find(config, state_db, config_needed=True)
+    if paper and dry_run:
+        raise click.UsageError("--paper sends nothing to a venue by itself; leave --dry-run out")
+    where = places.find(config, state_db, config_needed=True, paper=paper)
     assert where.wiring is not None
     manner = Manner(
         interval_ms=interval_ms or where.wiring.interval_ms,
         min_tick_ms=where.wiring.min_tick_ms,
         once=once,
         dry_run=dry_run,
+        paper=paper,
     )
     # In the background nobody reads the console: the log file has the same, and rotates.
     result = bot.run(where, manner, console=once or sys.stdout.isatty())

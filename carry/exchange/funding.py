@@ -9,7 +9,7 @@ from collections import OrderedDict
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from .accounts import PORTFOLIO
+from .accounts import PORTFOLIO, Account
 from .assets import PATH_DECIMALS, USDC_TOKEN, Asset
 from .noise import key_of, mix
 from .paths import HOUR_MS
@@ -151,13 +151,14 @@ class Funding:
             holders = [a for a in self.ex.accounts.values() if a.position(asset.asset_id)]
             if not holders:
                 continue
+            oracle = units(self.ex.quotes.oracle(asset, hour * HOUR_MS), asset.px_decimals)
             charged = self.charged(coin.name, hour)
             if charged is None:
+                self._missing(hour, coin.name, oracle, holders)
                 continue
-            rate = charged[0]
-            oracle = units(self.ex.quotes.oracle(asset, hour * HOUR_MS), asset.px_decimals)
             for account in holders:
-                self._pay_one(account.address, asset, oracle, rate)
+                szi = account.positions[asset.asset_id].szi
+                self._pay_one(account.address, asset, szi * oracle, szi, charged[0])
         self.charge_loans()
 
     def charge_loans(self) -> None:
@@ -170,12 +171,20 @@ class Funding:
                 self.ex.house.collect(USDC_TOKEN, interest)
                 self.ex.changed = True
 
-    def _pay_one(self, address: str, asset: Asset, oracle: Decimal, rate: Decimal) -> None:
-        """usdc = -szi * oracle * rate, rounded to 6 decimals; the pool keeps the other side."""
+    def _missing(self, hour: int, coin: str, oracle: Decimal, holders: list[Account]) -> None:
+        """An hour without a print: nobody pays, here."""
+
+    def _pay_one(
+        self, address: str, asset: Asset, worth: Decimal, szi: Decimal, rate: Decimal
+    ) -> None:
+        """usdc = -szi * oracle * rate, rounded to 6 decimals; the pool keeps the other side.
+
+        worth: szi * oracle, of the hour that is paid for.
+        """
         ex = self.ex
         account = ex.accounts[address]
         position = account.positions[asset.asset_id]
-        usdc = near(-position.szi * oracle * rate, USD6)
+        usdc = near(-worth * rate, USD6)
         if account.isolated and asset.asset_id in account.isolated:
             position.posted += usdc
         else:
@@ -185,7 +194,7 @@ class Funding:
         position.funding_open -= usdc
         position.funding_change -= usdc
         row: dict[str, Any] = {
-            "time": ex.now, "coin": asset.coin, "usdc": wire(usdc), "szi": wire(position.szi),
+            "time": ex.now, "coin": asset.coin, "usdc": wire(usdc), "szi": wire(szi),
             "fundingRate": wire(rate), "nSamples": None,
         }
         if account.unified and ex.switches["unified_funding_row"] == "ledger":

@@ -49,7 +49,8 @@ class Exchange:
 
     limits: whether budgets (address, IP) are enforced; `meters` counts them in any case.
     fee_tier: nobody pays more than this tier. switches: open questions answered otherwise than by
-    default (see `switches`). known: every coin there is; left out, `all_coins`.
+    default (see `switches`). known: every coin there is; left out, `all_coins`. quotes: what the
+    maker quotes, where no market draws it.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Exchange:
         fee_tier: int = 0,
         switches: Mapping[str, str] | None = None,
         known: Mapping[str, Coin] | None = None,
+        quotes: Quotes | None = None,
     ) -> None:
         known = all_coins() if known is None else known
         self.market = market
@@ -84,7 +86,7 @@ class Exchange:
             self.wei_decimals[coin.token.index] = coin.token.wei_decimals
             if self.switches["base_fee_decimals"] == "8":
                 coin.spot.fee_decimals = 8
-        self.quotes = Quotes(market, self.coins, seed, step_ms)
+        self.quotes = quotes or Quotes(market, self.coins, seed, step_ms)
         self.books = {
             asset.asset_id: Book(asset, self.quotes)
             for asset in every

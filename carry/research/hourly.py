@@ -23,17 +23,15 @@ from carry.core.types import Book, Fill, FundingReceipt, Leg
 from carry.exchange.assets import USDC_TOKEN
 from carry.exchange.bars import OPEN_MINUTE, STEP_MS, Bars, Track
 from carry.exchange.direct import Direct, Throttled
-from carry.exchange.listener import Listener
 from carry.exchange.model import Exchange
 from carry.exchange.paths import HOUR_MS, MINUTE_MS
-from carry.shell.by_value import DirectVenue
+from carry.shell.by_value import DirectVenue, Unmetered
 from carry.shell.embedded import play_account
 from carry.shell.logs import EventLog
 from carry.shell.loop import Bot, Manner
 from carry.shell.value_calls import Call
 from carry.shell.value_journal import Said, ValueJournal
-from carry.shell.value_stream import ValueFeed, ValueStream
-from carry.venues.hyperliquid.budget import Budget, Tier
+from carry.shell.value_stream import LocalLink, OwnFeed, ValueStream
 
 from .quoting import coins_of
 
@@ -121,20 +119,13 @@ class Lived:
         ]
 
 
-class OwnFeed(ValueFeed):
-    """Own orders and fills only: books are read when a decision is made."""
-
-    def subscriptions(self) -> Sequence[Mapping[str, Any]]:
-        return [s for s in super().subscriptions() if s["type"] != "bbo"]
-
-
 class HourStream(ValueStream):
     """A stream that never breaks, and tells the touch when it moved since it was last drained.
 
     Hearing every step of every book would be most of a run's time, for quotes that nobody reads.
     """
 
-    def __init__(self, link: "HourLink", clock: "HourClock", account: str, run: "Run") -> None:
+    def __init__(self, link: LocalLink, clock: "HourClock", account: str, run: "Run") -> None:
         super().__init__(link, OwnFeed(account), clock)
         self._run, self._step = run, -1
 
@@ -150,59 +141,10 @@ class HourStream(ValueStream):
         return events, gaps
 
 
-class Unmetered(Budget):
-    """Nobody counts the weight of what is read out of one's own process."""
-
-    def take(self, weight: int, tier: Tier, now_ms: int) -> bool:
-        return True
-
-
-class HourLink:
-    """A `ValueLink` inside the process: what the exchange says is there at once."""
-
-    def __init__(self, exchange: Exchange, direct: Direct) -> None:
-        self._ex = exchange
-        self.session: Listener = direct.listen("backtest")
-        self.session.heard_ms = NEVER_MS
-
-    def start(self, hello: Callable[[], Sequence[str]]) -> None:
-        self.send(hello(), acked=True)
-
-    def send(self, texts: Sequence[str], acked: bool) -> None:
-        for text in texts:
-            self._ex.receive(self.session, text)
-        self.session.heard_ms = NEVER_MS
-
-    def ready(self) -> tuple[Sequence[tuple[int, Any]], bool]:
-        now = self._ex.now
-        return [(now, heard) for heard in self.session.hear()], False
-
-    def take(self) -> tuple[Sequence[tuple[int, bytes]], bool]:
-        return (), False
-
-    def stop(self) -> None: ...
-    def tend(self, now_ms: int) -> None: ...
-    def abort(self) -> None: ...
-    def wait(self, timeout_s: float) -> bool:
-        return bool(self.session.heard)
-
-    def is_open(self) -> bool:
-        return True
-
-    def received(self) -> int:
-        return self.session.sent
-
-    def wait_received(self, count: int, timeout_s: float) -> bool:
-        return True
-
-    def wait_closed(self, timeout_s: float) -> bool:
-        return True
-
-
 class HourClock:
     """Exchange time, which passes only here. `decide_ms`: when in an hour decisions are made."""
 
-    def __init__(self, exchange: Exchange, link: HourLink, decide_ms: int) -> None:
+    def __init__(self, exchange: Exchange, link: LocalLink, decide_ms: int) -> None:
         self._ex, self._link, self._decide_ms = exchange, link, decide_ms
         self._nap_ms = WORKING_MS
         self.works: Callable[[], bool] = lambda: False
@@ -279,7 +221,7 @@ class Run:
         for coin in self.exchange.coins.values():
             self.account.leverage[coin.perp.asset_id] = setup.policy.execution.perp_leverage
         self.direct = Direct(self.exchange, self.address, free=True)
-        link = HourLink(self.exchange, self.direct)
+        link = LocalLink(self.exchange, self.direct, "backtest")
         self.clock = HourClock(self.exchange, link, decide_ms)
         self.venue = self._venue(link)
         self.journal = ValueJournal(setup.seed)
@@ -302,7 +244,7 @@ class Run:
         self._told: Callable[[int], None] = lambda hour: None
         self.clock.next_hour = self._next_hour
 
-    def _venue(self, link: HourLink) -> DirectVenue:
+    def _venue(self, link: LocalLink) -> DirectVenue:
         venue = DirectVenue(
             account=self.address, signer=AGENT, coins=self.setup.policy.coins, clock=self.clock,
             direct=lambda address: self.direct, passage=self._carry, link=link,

@@ -27,6 +27,7 @@ from .connecting import (
     key_of,
     lock_name,
     network_of,
+    paper_connected,
     refuse_unbuilt,
 )
 from .journal import Journal
@@ -55,19 +56,24 @@ def run(places: Places, manner: Manner, *, console: bool = True) -> Result:
     policy, wiring = places.policy, places.wiring
     assert policy is not None, "places.find(config_needed=True) reads it"
     assert wiring is not None, "places.find(config_needed=True) reads it"
-    refuse_unbuilt(wiring, manner.dry_run)
-    account, network = account_of(wiring), network_of(wiring)
+    paper = manner.paper
+    refuse_unbuilt(wiring, manner.dry_run or paper)
+    account, network = account_of(wiring, paper), network_of(wiring, paper)
     stop = threading.Event()
     redact = Redactor()
     install_hooks(redact)
     log = EventLog(places.logs, redact, console)
     with contextlib.ExitStack() as stack:
         stack.callback(log.close)
-        stack.enter_context(only_one(lock_name(places), account))
-        key = key_of(wiring, account, manner.dry_run, redact)
-        venue, clock = connected(places, policy, wiring, account, key, stop, log)
+        stack.enter_context(only_one(lock_name(places, paper), account))
+        if paper:
+            venue, clock = paper_connected(places, policy, wiring, stop, log)
+        else:
+            key = key_of(wiring, account, manner.dry_run, redact)
+            venue, clock = connected(places, policy, wiring, account, key, stop, log)
         stack.callback(_closing(venue))
-        if not wiring.venue.embedded:  # there the keys are play money's, made for each other
+        live = not wiring.venue.embedded and not paper
+        if live:  # elsewhere the keys are play money's, made for each other
             introduce(venue, log, dry_run=manner.dry_run)
         journal = Journal.open(
             places.journal, network=network, account=account, keep_days=wiring.journal.keep_days
@@ -95,10 +101,10 @@ def run(places: Places, manner: Manner, *, console: bool = True) -> Result:
             policy=effective,
             from_file=policy,
             log=log,
-            manner=attrs.evolve(manner, live=not wiring.venue.embedded),
+            manner=attrs.evolve(manner, live=live),
             stop=stop.is_set,
             ready=all_foreign,
-            reload=_reloader(places, log),
+            reload=_reloader(places, log, paper),
             hung_up=hung_up,
             timings=Timings(places.run_folder / "timings.json"),
         )
@@ -176,11 +182,11 @@ def _signals(stop: threading.Event, hung_up: threading.Event) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _reloader(places: Places, log: EventLog) -> Callable[[], Policy]:
+def _reloader(places: Places, log: EventLog, paper: bool) -> Callable[[], Policy]:
     """Reads the config again. Its policy comes into force; the wiring stays until a new start."""
 
     def reload() -> Policy:
-        policy, wiring = load(places.config)
+        policy, wiring = load(places.config, paper=paper)
         if wiring != places.wiring:
             log.warn(
                 f"{places.config}: venue, account, journal, interval_ms and the like are read at "
@@ -194,7 +200,7 @@ def _reloader(places: Places, log: EventLog) -> Callable[[], Policy]:
 def _begin(log: EventLog, clock: Clocks, wiring: Wiring, account: str, manner: Manner) -> None:
     fields = {
         "venue": wiring.venue.name,
-        "network": str(wiring.venue.network or "embedded"),
+        "network": network_of(wiring, manner.paper),
         "account": account,
         "dry_run": str(manner.dry_run).lower(),
     }

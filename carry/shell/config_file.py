@@ -27,7 +27,7 @@ from .yaml_tree import Listing, Mapping, Node, NotATree, Scalar, grow
 
 FILE_BYTES_MAX = 64 * 1024
 MEMORY = ":memory:"
-EMBEDDED_ONLY = ("seed", "speed", "mode", "funds_usd", "market")
+EMBEDDED_ONLY = ("seed", "speed", "market")
 COIN = re.compile(r"k?[A-Z][A-Z0-9]{0,19}")
 
 
@@ -35,7 +35,7 @@ class ConfigError(Exception):
     """A config or a setting that is refused: one line, naming file, line, key, value and remedy."""
 
 
-def load(path: Path) -> tuple[Policy, Wiring]:
+def load(path: Path, *, paper: bool = False) -> tuple[Policy, Wiring]:
     """Read and check a config file. Relative paths inside it mean its own folder.
 
     Raises:
@@ -61,7 +61,7 @@ def load(path: Path) -> tuple[Policy, Wiring]:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise ConfigError(f"{path}:{line}: is not UTF-8 text; save it as UTF-8") from None
-    return parse(text, str(path), path.parent)
+    return parse(text, str(path), path.parent, paper=paper)
 
 
 def lines_of(path: Path) -> Mapping_[str, int]:
@@ -71,12 +71,16 @@ def lines_of(path: Path) -> Mapping_[str, int]:
     return reader.lines
 
 
-def parse(text: str, name: str = "config.yaml", folder: Path = Path()) -> tuple[Policy, Wiring]:
+def parse(
+    text: str, name: str = "config.yaml", folder: Path = Path(), *, paper: bool = False
+) -> tuple[Policy, Wiring]:
     """The same for text at hand. name: the file's, for errors. folder: where its paths start."""
-    return _parse(text, _Reader(name), folder)
+    return _parse(text, _Reader(name), folder, paper)
 
 
-def _parse(text: str, reader: "_Reader", folder: Path) -> tuple[Policy, Wiring]:
+def _parse(
+    text: str, reader: "_Reader", folder: Path, paper: bool = False
+) -> tuple[Policy, Wiring]:
     name = reader.name
     try:
         root = grow(text)
@@ -103,7 +107,7 @@ def _parse(text: str, reader: "_Reader", folder: Path) -> tuple[Policy, Wiring]:
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
     policy = Policy(**policy_parts, source=f"{Path(name).name} {digest}")
     wiring = Wiring(**wiring_parts)
-    for key, sentence in (*contradictions(policy), *_at_odds(policy, wiring, reader.lines)):
+    for key, sentence in (*contradictions(policy), *_at_odds(policy, wiring, reader.lines, paper)):
         raise reader.refusal(reader.line_of(key, sentence), key, sentence)
     return policy, _completed(wiring, folder)
 
@@ -343,8 +347,10 @@ class _Reader:
         return tuple(found)
 
 
-def _at_odds(policy: Policy, wiring: Wiring, given: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Relations of the wiring that do not hold, as (key, sentence)."""
+def _at_odds(
+    policy: Policy, wiring: Wiring, given: Iterable[str], paper: bool
+) -> Iterator[tuple[str, str]]:
+    """Relations of the wiring that do not hold, as (key, sentence). paper: needs no account."""
     venue, account = wiring.venue, wiring.account
     given = tuple(given)
     if venue.embedded:
@@ -377,7 +383,7 @@ def _at_odds(policy: Policy, wiring: Wiring, given: Iterable[str]) -> Iterator[t
                     f"venue.{name}",
                     f"is only for the embedded exchange, not for {venue.name}; take it out",
                 )
-        if account.address is None:
+        if account.address is None and not paper:
             yield (
                 "account.address",
                 f"is missing: {venue.name} trades the money of an account; write its 0x address",

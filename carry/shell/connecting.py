@@ -14,6 +14,7 @@ import attrs
 from carry.base.clock import LockstepClock, WallClock
 from carry.base.secrets import Redactor, Secret, check_agent, resolve
 from carry.core.policy import Policy
+from carry.core.types import Leg
 from carry.venues.base import Venue
 
 from . import embedded
@@ -23,8 +24,11 @@ from .wiring import VenueWiring, Wiring
 
 if TYPE_CHECKING:
     from carry.venues.hyperliquid.venue import HyperliquidVenue
+    from carry.venues.keys import AgentKey
 
 SESSION: Final = "bot"
+PAPER: Final = "paper"
+PAPER_FILE: Final = "paper.json"
 NOBODY: Final = "0x" + "0" * 40  # whose fees are the base tier's
 Clocks = WallClock | LockstepClock
 
@@ -33,23 +37,28 @@ class Refused(Exception):
     """Refused for safety: exit code 3."""
 
 
-def account_of(wiring: Wiring) -> str:
-    """The account that is read and traded."""
-    account = embedded.play_account() if wiring.venue.embedded else wiring.account.address
+def account_of(wiring: Wiring, paper: bool = False) -> str:
+    """The account that is read and traded; of paper nobody's, so that none is needed."""
+    simulated = wiring.venue.embedded or paper
+    account = embedded.play_account() if simulated else wiring.account.address
     assert account is not None, "the config refuses a live venue without an address"
     return account
 
 
-def network_of(wiring: Wiring) -> str:
-    return "embedded" if wiring.venue.embedded else str(wiring.venue.network)
+def network_of(wiring: Wiring, paper: bool = False) -> str:
+    """What a journal is of, besides its account: paper of one network is not of another."""
+    network = "embedded" if wiring.venue.embedded else str(wiring.venue.network)
+    return f"{PAPER} {network}" if paper else network
 
 
-def lock_name(places: Places) -> str:
+def lock_name(places: Places, paper: bool = False) -> str:
     """What a second bot must not share, with the account.
 
-    Play money is one account everywhere; there the exchange of the folder tells bots apart.
+    Play money is one account everywhere; there the folder tells bots apart.
     """
     assert places.wiring is not None
+    if paper:
+        return f"{PAPER} {places.run_folder.resolve()}"
     if places.wiring.venue.embedded:
         return f"embedded {places.run_folder.resolve()}"
     return network_of(places.wiring)
@@ -122,11 +131,28 @@ def connected(
             total_has_pnl=where.unified_total_has_pnl,
         )
         return live, wall
+    return _embedded(places, policy, account, agent, SESSION, log)
+
+
+def _embedded(
+    places: Places,
+    policy: Policy,
+    account: str,
+    agent: "AgentKey | None",
+    session: str,
+    log: EventLog | None,
+) -> tuple["HyperliquidVenue", LockstepClock]:
+    """The exchange of the run folder as a venue, in its own time."""
+    from carry.venues.hyperliquid.constants import Network
+    from carry.venues.hyperliquid.venue import connect
+
+    assert places.wiring is not None
+    where = places.wiring.venue
     exchange = embedded.find_or_start(places.run_folder, where, places.exchange_state)
     if exchange.started and log is not None:
         fields = {"url": exchange.url, "pid": str(exchange.pid), "seed": str(where.seed)}
         log.emit("exchange_started", None, None, fields)
-    clock = LockstepClock(exchange.url, SESSION)
+    clock = LockstepClock(exchange.url, session)
     venue = connect(
         network=Network.TESTNET,
         account=account,
@@ -135,11 +161,56 @@ def connected(
         clock=clock,
         base_url=exchange.url,
         ws_url=exchange.ws_url,
-        session=SESSION,
+        session=session,
         identified=True,
         on_reply=clock.on_reply,
     )
     return venue, clock
+
+
+def paper_connected(
+    places: Places, policy: Policy, wiring: Wiring, stop: threading.Event, log: EventLog | None
+) -> tuple[Venue, Clocks]:
+    """The live market, read without a key, and the account beside the journal that is on paper.
+
+    Raises:
+        Refused, ReadFailed: the venue did not say what it lists.
+    """
+    from carry.venues.hyperliquid.constants import Network
+    from carry.venues.hyperliquid.venue import connect
+
+    from .paper import PaperAccount, PaperVenue
+
+    where = wiring.venue
+    if where.name == "aster":
+        raise Refused("--paper follows Hyperliquid's market only; on Aster use --dry-run")
+    clock: Clocks
+    if where.embedded:
+        live, clock = _embedded(places, policy, NOBODY, None, PAPER, log)
+    else:
+        clock = WallClock(stop.is_set)
+        live = connect(
+            network=Network(where.network),
+            account=NOBODY,
+            coins=policy.coins,
+            key=None,
+            clock=clock,
+            base_url=where.base_url,
+            ws_url=where.ws_url,
+            pinned=policy.token_ids,
+        )
+    listed = live.markets(policy.coins).markets
+    for coin in list(listed)[:1]:
+        live.book(coin, Leg.PERP)  # for its stamp: the account lives in the venue's time
+    account = PaperAccount(
+        account_of(wiring, paper=True),
+        listed,
+        clock.venue_ms() or clock.wall_ms(),
+        funds_usd=where.funds_usd,
+        mode=where.mode,
+        file=places.journal_folder / PAPER_FILE,
+    )
+    return PaperVenue(live, account, policy.coins, clock), clock
 
 
 def role_asker(wiring: Wiring) -> Callable[[str], str] | None:

@@ -50,7 +50,7 @@ class Manner:
 
     once: a single look. dry_run: nothing is sent. until_flat_ms: end when everything is closed, or
     after this long; None for an endless run. ticks_max: end after so many (measurements, tests).
-    live: a real network.
+    live: a real network. paper: a simulated account on the config's market.
     """
 
     interval_ms: int = 1_000
@@ -58,6 +58,7 @@ class Manner:
     once: bool = False
     dry_run: bool = False
     live: bool = False
+    paper: bool = False
     until_flat_ms: int | None = None
     ticks_max: int | None = None
 

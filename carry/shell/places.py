@@ -15,6 +15,7 @@ from .wiring import Wiring
 
 CONFIG = Path("config.yaml")
 HISTORY = "history.json"  # what `carry ops` says of its copy of the journal
+PAPER = "paper.db"
 
 
 class MemoryRefused(Exception):
@@ -67,8 +68,12 @@ class Places:
         return self.journal_folder / "exchange.json"
 
 
-def find(config: Path | None, state_db: str | None, *, config_needed: bool) -> Places:
+def find(
+    config: Path | None, state_db: str | None, *, config_needed: bool, paper: bool = False
+) -> Places:
     """A config that is named must exist, the default one only if it is needed.
+
+    paper: no account is needed, and the journal is another one beside the bot's unless it is named.
 
     Raises:
         ConfigError, MemoryRefused.
@@ -77,12 +82,14 @@ def find(config: Path | None, state_db: str | None, *, config_needed: bool) -> P
     policy: Policy | None = None
     wiring: Wiring | None = None
     if config is not None or config_needed or (state_db is None and path.exists()):
-        policy, wiring = load(path)
+        policy, wiring = load(path, paper=paper)
     named = state_db or (wiring.journal.path if wiring is not None else None)
     if named is None:
         state = os.environ.get("STATE_DIRECTORY")
         folder = Path(state.split(":")[0]) if state else Path("data")
         named = str(folder / "carry.db")
+    if paper and state_db is None and named != MEMORY:
+        named = str(Path(named).with_name(PAPER))
     if named != MEMORY:
         named = str(Path(named).expanduser().absolute())
     if named == MEMORY and wiring is not None and not wiring.venue.embedded:

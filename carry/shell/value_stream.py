@@ -1,11 +1,13 @@
 """The stream of the exchange by values: what a session heard, as core events, nothing to decode."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Protocol
 
 from carry.core.observations import BookSeen, FillSeen, OrderSeen
 from carry.core.types import Fill
-from carry.exchange.listener import Changed, Heard, Quoted
+from carry.exchange.direct import Direct
+from carry.exchange.listener import Changed, Heard, Listener, Quoted
+from carry.exchange.model import Exchange
 from carry.venues.base import Clock
 from carry.venues.hyperliquid.account import status_of
 from carry.venues.hyperliquid.feed import FILLS, ORDERS, Feed, book_channel
@@ -17,6 +19,51 @@ class ValueLink(Link, Protocol):
 
     def ready(self) -> tuple[Sequence[tuple[int, Any]], bool]:
         """What has arrived, each with the time it was seen, and whether anything was lost."""
+
+
+NEVER_MS: Final = 1 << 60
+
+
+class LocalLink:
+    """A `ValueLink` inside the process: what the exchange says is there at once."""
+
+    def __init__(self, exchange: Exchange, direct: Direct, name: str) -> None:
+        self._ex = exchange
+        self.session: Listener = direct.listen(name)
+        self.session.heard_ms = NEVER_MS
+
+    def start(self, hello: Callable[[], Sequence[str]]) -> None:
+        self.send(hello(), acked=True)
+
+    def send(self, texts: Sequence[str], acked: bool) -> None:
+        for text in texts:
+            self._ex.receive(self.session, text)
+        self.session.heard_ms = NEVER_MS
+
+    def ready(self) -> tuple[Sequence[tuple[int, Any]], bool]:
+        now = self._ex.now
+        return [(now, heard) for heard in self.session.hear()], False
+
+    def take(self) -> tuple[Sequence[tuple[int, bytes]], bool]:
+        return (), False
+
+    def stop(self) -> None: ...
+    def tend(self, now_ms: int) -> None: ...
+    def abort(self) -> None: ...
+    def wait(self, timeout_s: float) -> bool:
+        return bool(self.session.heard)
+
+    def is_open(self) -> bool:
+        return True
+
+    def received(self) -> int:
+        return self.session.sent
+
+    def wait_received(self, count: int, timeout_s: float) -> bool:
+        return True
+
+    def wait_closed(self, timeout_s: float) -> bool:
+        return True
 
 
 class ValueFeed(Feed):
@@ -62,6 +109,13 @@ class ValueFeed(Feed):
             self._gaps[FILLS if request["type"] == "userFills" else ORDERS] = None
         elif found is not None:
             self._gaps[book_channel(*found)] = None
+
+
+class OwnFeed(ValueFeed):
+    """Own orders and fills only: books are heard of elsewhere, or read when they are wanted."""
+
+    def subscriptions(self) -> Sequence[Mapping[str, Any]]:
+        return [s for s in super().subscriptions() if s["type"] != "bbo"]
 
 
 class ValueStream(HyperliquidStream):

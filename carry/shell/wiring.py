@@ -98,13 +98,13 @@ class VenueWiring:
     mode: str = knob(
         "unified",
         "choice",
-        "embedded only: how the play account pools its money, as real accounts do",
+        "embedded and --paper: how the play account pools its money, as real accounts do",
         choices=("unified", "split"),
     )
     funds_usd: Decimal = knob(
         Decimal(10_000),
         "usd",
-        "embedded only: play money on the first day",
+        "embedded and --paper: play money on the first day",
         lo=Decimal(50),
         hi=Decimal(10_000_000),
     )

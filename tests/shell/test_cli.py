@@ -127,7 +127,6 @@ def test_real_money_is_refused(tmp_path: Path) -> None:
     ("words", "key", "said"),
     [
         (["run", "--state-db", ":memory:"], "", ":memory: would forget what is open"),
-        (["run", "--paper"], "", "--paper is not built yet"),
         (["run"], "", "account.agent_key is missing"),
         (["run"], ", agent_key: {env: NOT_SET}", "NOT_SET is not set"),
         (["run"], ", agent_key: {file: open.key}", "chmod 600"),
