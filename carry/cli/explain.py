@@ -107,7 +107,7 @@ def _market(m: dict[str, Any]) -> list[str]:
             f"{screen.percent(s['exit_threshold_apr'], 2)} %) or at or below 0 for "
             f"{s['negative_h']} h (leaves at {s['funding_negative_hours']}), and only if its "
             f"{s['income_bps']} bp over the horizon lose more than the {s['leaving_costs_bps']} bp "
-            f"of leaving; held {s['held_h']} h of at least {s['min_hold_h']}"
+            f"of leaving and coming back; held {s['held_h']} h of at least {s['min_hold_h']}"
         )
     return lines
 

@@ -9,12 +9,16 @@ from decimal import Decimal
 import attrs
 
 from .num import BPS, ONE, ZERO
-from .policy import Execution, FeePolicy
+from .policy import Execution, FeePolicy, Strategy
 from .state import Forecast
 from .types import Book, Fees, FundingPrint, Leg, Side
 
 HOURS_A_YEAR = 8760
 LN2 = Decimal("0.6931471805599453094172321215")
+# What the venues charge for interest while the perp is at its index: 0.01 % every eight hours. A
+# market of a few prints is not believed to pay more.
+BASELINE_APR = Decimal("0.1095")
+KNOWN_H_MIN = 8  # hours of settled funding below which a forecast is not acted on
 
 
 def apr(rate: Decimal, interval_h: int) -> Decimal:
@@ -119,30 +123,36 @@ def fold(
 ) -> Forecast | None:
     """The forecast after more settled funding: an average whose weights halve every `halflife_h`.
 
-    Prints that are not newer than the last one are dropped; so are absurd ones, beyond `rate_max`.
-    A missing print leaves its weight to the next.
+    It begins at the first print or at the baseline, whichever is lower: funding is highest where a
+    market is new, and seldom stays there. Prints that are not newer than the last one are dropped;
+    so are absurd ones, beyond `rate_max`. A missing print leaves its weight to the next.
     """
     interval_h = interval_ms // 3_600_000
     for new in prints:
         if abs(new.rate) > rate_max:
             continue
         if forecast is None:
-            forecast = Forecast(rate=new.rate, last_at_ms=new.at_ms, count=1, negative_h=0)
-        elif new.at_ms <= forecast.last_at_ms:
-            continue
-        else:
-            # Stamps trail the boundary by some ms: count whole intervals, to the nearest.
-            gone = max(1, (new.at_ms - forecast.last_at_ms + interval_ms // 2) // interval_ms)
-            keep = (-LN2 * gone * interval_h / halflife_h).exp()
-            forecast = attrs.evolve(
-                forecast,
-                rate=(forecast.rate * keep + new.rate * (ONE - keep)).quantize(Decimal("1e-16")),
-                last_at_ms=new.at_ms,
-                count=forecast.count + 1,
+            begins = min(new.rate, BASELINE_APR * interval_h / HOURS_A_YEAR)
+            forecast = Forecast(
+                rate=begins, last_at_ms=new.at_ms - interval_ms, count=0, negative_h=0
             )
-        negative = forecast.negative_h + interval_h if new.rate <= 0 else 0
-        forecast = attrs.evolve(forecast, negative_h=negative)
+        if new.at_ms <= forecast.last_at_ms:
+            continue
+        # Stamps trail the boundary by some ms: count whole intervals, to the nearest.
+        gone = max(1, (new.at_ms - forecast.last_at_ms + interval_ms // 2) // interval_ms)
+        keep = (-LN2 * gone * interval_h / halflife_h).exp()
+        forecast = Forecast(
+            rate=(forecast.rate * keep + new.rate * (ONE - keep)).quantize(Decimal("1e-16")),
+            last_at_ms=new.at_ms,
+            count=forecast.count + 1,
+            negative_h=forecast.negative_h + interval_h if new.rate <= 0 else 0,
+        )
     return forecast
+
+
+def known_h(forecast: Forecast, interval_h: int) -> int:
+    """Hours of settled funding that a forecast is made of."""
+    return forecast.count * interval_h
 
 
 def pays_more(one: Forecast | None, other: Forecast | None) -> bool:
@@ -161,12 +171,59 @@ def expected_net(rate: Decimal, horizon_h: int, interval_h: int, costs: Cost) ->
     return income(rate, horizon_h, interval_h) - costs.total
 
 
-def staying_loses(rate: Decimal, horizon_h: int, interval_h: int, costs: Cost) -> bool:
-    """Whether holding for the horizon is expected to lose more than leaving costs now.
+@attrs.frozen
+class Worth:
+    """What a new carry would leave over the horizon: in bps, and as a simple annual rate."""
 
-    Leaving has to be paid some day, so what counts is funding alone against the cost of leaving.
+    net_bps: Decimal
+    apr: Decimal
+
+    def enough(self, strategy: Strategy) -> bool:
+        """Whether it is worth entering; the gates of an entry ask the same, one by one."""
+        return self.net_bps >= strategy.buffer_bps and self.apr >= strategy.enter_threshold_apr
+
+
+def worth(net: Decimal, strategy: Strategy) -> Worth:
+    """An expected net, a fraction over the horizon, as the gates judge it."""
+    return Worth(bps(net), apr(net, strategy.horizon_h).quantize(Decimal("1e-6")))
+
+
+def switch_gain(
+    strategy: Strategy,
+    interval_h: int,
+    held: tuple[Decimal, Cost],
+    idle: tuple[Decimal, Cost],
+    share: Decimal = ONE,
+) -> Decimal:
+    """What leaving one market for another gains over the horizon, as a fraction of what is held.
+
+    held, idle: rate and cost of each; share: size of the idle one as a fraction of what is held.
+    What the idle one earns more, less its entry and the dearer of both exits: the held one must be
+    left some day too, so its exit is not paid twice.
     """
-    return -income(rate, horizon_h, interval_h) > costs.exit
+    earns = [income(rate, strategy.horizon_h, interval_h) for rate, _ in (held, idle)]
+    gain = share * (earns[1] - idle[1].entry) - earns[0]
+    return gain - max(held[1].exit, share * idle[1].exit)
+
+
+def switches(strategy: Strategy, gain: Decimal) -> bool:
+    """Whether a gain is worth a switch."""
+    return gain > max(ZERO, strategy.switch_edge_bps * BPS)
+
+
+def wants_out(strategy: Strategy, forecast: Forecast, interval_h: int) -> bool:
+    """Whether leaving is weighed: a low forecast, or hours of funding at or below zero."""
+    low = apr(forecast.rate, interval_h) < strategy.exit_threshold_apr
+    return low or forecast.negative_h >= strategy.funding_negative_hours
+
+
+def staying_loses(rate: Decimal, horizon_h: int, interval_h: int, costs: Cost) -> bool:
+    """Whether holding for the horizon is expected to lose more than leaving costs.
+
+    The exit has to be paid some day, now or later; who leaves now pays an entry more to come back.
+    So what counts is funding alone against a whole round trip.
+    """
+    return -income(rate, horizon_h, interval_h) > costs.total
 
 
 def volatility(closes: tuple[Decimal, ...], interval_ms: int) -> Decimal | None:

@@ -193,12 +193,8 @@ def _loses(state: State, carry: Carry, look: View) -> bool:
     """The forecast is below the exit threshold or funding was negative for hours, and staying for
     the horizon is expected to cost more than leaving now. Never on the sign alone.
     """
-    if carry.forecast is None:
-        return False
     strategy, hours = state.policy.strategy, state.capabilities.interval_h
-    low = economics.apr(carry.forecast.rate, hours) < strategy.exit_threshold_apr
-    negative = carry.forecast.negative_h >= strategy.funding_negative_hours
-    if not (low or negative):
+    if carry.forecast is None or not economics.wants_out(strategy, carry.forecast, hours):
         return False
     costs = risk.round_trip(state, carry, look.spot)
     return costs is not None and economics.staying_loses(

@@ -41,7 +41,7 @@ class Strategy:
     """When a carry pays and how large it is."""
 
     enter_threshold_apr: Decimal = knob(
-        D("0.02"),
+        D("0.01"),
         "rate",
         "simple annual rate that the expected net carry must reach after every cost",
         lo=ZERO,
@@ -84,17 +84,17 @@ class Strategy:
         optional=True,
     )
     horizon_h: int = knob(
-        336,
+        672,
         "h",
-        "hours over which funding is expected and costs are spread; a taker round trip needs about "
-        "eight days of the baseline rate",
+        "hours over which funding is expected and costs are spread: four weeks, as markets that "
+        "pay more go on doing so; a taker round trip needs eight days of the baseline rate",
         lo=1,
         hi=8760,
     )
     forecast_halflife_h: int = knob(
-        72, "h", "half-life of the average of settled funding that is the forecast", lo=1, hi=1440
+        108, "h", "half-life of the average of settled funding that is the forecast", lo=1, hi=1440
     )
-    min_hold_h: int = knob(24, "h", "no discretionary exit earlier, except for risk", lo=0, hi=8760)
+    min_hold_h: int = knob(72, "h", "no discretionary exit earlier, except for risk", lo=0, hi=8760)
     exit_confirm_ms: int = knob(
         5_000, "ms", "how long the reasons to leave must hold before an exit", lo=0, hi=3_600_000
     )
@@ -120,7 +120,7 @@ class Strategy:
         hi=D("200"),
     )
     switch_edge_bps: Decimal = knob(
-        D("20"),
+        D("40"),
         "bps",
         "by how much an idle market must beat a held one over the horizon, after the entry and "
         "the dearer exit of both, before the held one is left for it",

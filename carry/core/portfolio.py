@@ -9,7 +9,7 @@ from decimal import Decimal
 import attrs
 
 from . import economics, risk, sizing
-from .num import BPS, ONE, ZERO
+from .num import ONE, ZERO
 from .state import Carry, HedgeOk, Idle, State
 from .types import Leg
 
@@ -45,9 +45,6 @@ def switch(state: State) -> Switch | None:
 def _gain(state: State, held: Carry, idle: Carry) -> Switch | None:
     """The switch from one to the other; None unless every gate of the entry would pass with the
     money of the held one, and the gain is above the edge.
-
-    Over the horizon: what the idle one earns more on the size it would have, less its entry and the
-    dearer of both exits. The held one must be left some day too, so its exit is not paid twice.
     """
     assert held.forecast is not None
     assert idle.forecast is not None
@@ -62,13 +59,13 @@ def _gain(state: State, held: Carry, idle: Carry) -> Switch | None:
     costs = risk.round_trip(state, idle, offer.sz)
     if left is None or costs is None:
         return None
-    horizon, hours = state.policy.strategy.horizon_h, state.capabilities.interval_h
-    share = min(ONE, (offer.notional or ZERO) / bound)
-    gain = (
-        share * (economics.income(idle.forecast.rate, horizon, hours) - costs.entry)
-        - economics.income(held.forecast.rate, horizon, hours)
-        - max(left.exit, share * costs.exit)
+    gain = economics.switch_gain(
+        state.policy.strategy,
+        state.capabilities.interval_h,
+        (held.forecast.rate, left),
+        (idle.forecast.rate, costs),
+        min(ONE, (offer.notional or ZERO) / bound),
     )
-    if gain <= max(ZERO, state.policy.strategy.switch_edge_bps * BPS):
+    if not economics.switches(state.policy.strategy, gain):
         return None
     return Switch(held.coin, idle.coin, gain)

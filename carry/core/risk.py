@@ -17,7 +17,6 @@ from .reconcile import reconciled
 from .state import Carry, Condition, Enter, Exit, Gate, HedgeOk, Idle, Kind, State
 from .types import Leg
 
-PRINTS_MIN = 24  # settled hours below which a forecast is not believed
 MINUTE_MS = 60_000
 SWITCH = "switch to "  # how an exit for a better market is named, before its coin
 CRUMBS = Decimal("0.5")  # share of its size below which a market does not enter for want of money
@@ -372,8 +371,9 @@ def entry_gates(state: State, carry: Carry, found: Offer) -> Iterator[Gate]:
     phase = carry.phase
     wait = phase.until_ms - state.now_ms if isinstance(phase, Idle | HedgeOk) else 0
     yield _at_most("cooldown_ms", coin, max(0, wait), 0)
-    count = carry.forecast.count if carry.forecast is not None else None
-    yield _at_least("funding_hours", coin, count, PRINTS_MIN, True)
+    hours = state.capabilities.interval_h
+    known = None if carry.forecast is None else economics.known_h(carry.forecast, hours)
+    yield _at_least("funding_hours", coin, known, economics.KNOWN_H_MIN, True)
     printed = None
     if carry.forecast is not None and state.venue_ms is not None:
         printed = max(0, state.venue_ms - carry.forecast.last_at_ms)
@@ -384,10 +384,8 @@ def entry_gates(state: State, carry: Carry, found: Offer) -> Iterator[Gate]:
     yield _at_least("size_usd", coin, found.notional, smallest)
     yield _slice_gate(state, carry)
     yield money_free(state, carry, found)
-    net_bps = apr = None
-    if found.expected is not None:
-        net_bps = economics.bps(found.expected)
-        apr = economics.apr(found.expected, strategy.horizon_h).quantize(Decimal("1e-6"))
+    expected = None if found.expected is None else economics.worth(found.expected, strategy)
+    net_bps, apr = (None, None) if expected is None else (expected.net_bps, expected.apr)
     yield _at_least("expected_net_bps", coin, net_bps, strategy.buffer_bps)
     yield _at_least("expected_apr", coin, apr, strategy.enter_threshold_apr)
     setting, lever = carry.leverage, policy.execution.perp_leverage

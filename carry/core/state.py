@@ -19,7 +19,7 @@ from .types import Condition as Condition
 from .venue import Capabilities
 
 SCHEMA = 2  # the shape of State and Observations in the journal
-RULES = 3  # the decisions: replay promises 0 differences under the same number
+RULES = 4  # the decisions: replay promises 0 differences under the same number
 
 # --- phases ---------------------------------------------------------------------------------------
 

@@ -213,6 +213,21 @@ class RecordedMarket:
         return cls(f"recorded {digest.hexdigest()[:16]}", perps, spots, prints, start)
 
 
+def read_prints(folder: Path, *, until_ms: int | None = None) -> dict[str, dict[int, Print]]:
+    """The funding of every funding file of the folder: coin, hour of the payment since the epoch,
+    print (fraction a settlement). Raises BadRecording, also where there is none.
+    """
+    if not folder.is_dir():
+        raise BadRecording(f"{folder}: is not a folder")
+    found: dict[str, dict[int, Print]] = {}
+    for (kind, name), paths in _sort_files(folder).items():
+        for path in paths if kind == "funding" else ():
+            found.setdefault(name, {}).update(_read_funding(path, until_ms, hashlib.sha256()))
+    if not found:
+        raise BadRecording(f"{folder}: no funding_<coin>.csv")
+    return found
+
+
 def parse_date(text: str | None) -> int | None:
     """ISO date or time, UTC unless it says otherwise, to ms. Raises BadRecording."""
     if text is None:

@@ -184,7 +184,7 @@ def _staying(state: State, carry: Carry) -> Report | None:
         "negative_h": carry.forecast.negative_h,
         "funding_negative_hours": strategy.funding_negative_hours,
         "income_bps": show(economics.bps(economics.income(rate, strategy.horizon_h, hours))),
-        "leaving_costs_bps": None if costs is None else show(economics.bps(costs.exit)),
+        "leaving_costs_bps": None if costs is None else show(economics.bps(costs.total)),
         "staying_loses": None
         if costs is None
         else economics.staying_loses(rate, strategy.horizon_h, hours, costs),

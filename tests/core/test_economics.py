@@ -79,12 +79,13 @@ def folded(forecast: Forecast | None, *rows: tuple[int, str]) -> Forecast | None
 @pytest.mark.parametrize(
     "rows, rate, count, negative_h",
     [
-        (((1, "0.0001"),), "0.0001", 1, 0),
-        (((1, "0.0001"), (2, "0.0003")), "0.0002", 2, 0),  # half-life one hour: the mean
-        (((1, "0.0004"), (3, "0")), "0.0001", 2, 1),  # two hours: a quarter is left
-        (((1, "0.0004"), (1, "0.09")), "0.0004", 1, 0),  # the same hour again
-        (((1, "0.0004"), (2, "0.041")), "0.0004", 1, 0),  # absurd: not believed
-        (((1, "0.0004"), (2, "-0.041")), "0.0004", 1, 0),
+        (((1, "0.00001"),), "0.00001", 1, 0),  # below the baseline of 0.0000125: believed at once
+        (((1, "0.0001"),), "0.00005625", 1, 0),  # above: half of it and of the baseline
+        (((1, "0.0001"), (2, "0.0003")), "0.000178125", 2, 0),  # half-life one hour: the mean
+        (((1, "0.0004"), (3, "0")), "0.0000515625", 2, 1),  # two hours: a quarter is left
+        (((1, "0.0004"), (1, "0.09")), "0.00020625", 1, 0),  # the same hour again
+        (((1, "0.0004"), (2, "0.041")), "0.00020625", 1, 0),  # absurd: not believed
+        (((1, "0.0004"), (2, "-0.041")), "0.00020625", 1, 0),
         (((1, "-0.0001"), (2, "0"), (3, "-0.0001")), "-0.000075", 3, 3),
         (((1, "-0.0001"), (2, "0.0001")), "0", 2, 0),
     ],
@@ -105,8 +106,10 @@ def test_nothing_folded_is_nothing() -> None:
     assert folded(None) is None
 
 
-def cost(leave: str) -> ec.Cost:
-    return ec.Cost(entry_fees=D(0), entry_slippage=D(0), exit_fees=D(leave), exit_slippage=D(0))
+def cost(leave: str, enter: str = "0") -> ec.Cost:
+    return ec.Cost(
+        entry_fees=D(enter), entry_slippage=D(0), exit_fees=D(leave), exit_slippage=D(0)
+    )
 
 
 @pytest.mark.parametrize(
@@ -120,6 +123,11 @@ def cost(leave: str) -> ec.Cost:
 )
 def test_staying_loses(rate: str, leave: str, loses: bool) -> None:
     assert ec.staying_loses(D(rate), 336, 1, cost(leave)) is loses
+
+
+def test_coming_back_costs_an_entry_too() -> None:
+    assert ec.staying_loses(D("-0.0001"), 336, 1, cost("0.0168", "0.0167"))
+    assert not ec.staying_loses(D("-0.0001"), 336, 1, cost("0.0168", "0.0168"))
 
 
 def test_expected_net() -> None:

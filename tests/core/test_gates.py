@@ -324,9 +324,9 @@ CASES: tuple[Case, ...] = (
     Case(gate="cooldown_ms", passes=True, hook=cooling(-1)),
     Case(gate="cooldown_ms", passes=True, hook=cooling(0)),
     Case(gate="cooldown_ms", passes=False, hook=cooling(1)),
-    Case(gate="funding_hours", passes=False, market={"print_hours": "23"}),
-    Case(gate="funding_hours", passes=True, market={"print_hours": "24"}),
-    Case(gate="funding_hours", passes=True, market={"print_hours": "25"}),
+    Case(gate="funding_hours", passes=False, market={"print_hours": "7"}),
+    Case(gate="funding_hours", passes=True, market={"print_hours": "8"}),
+    Case(gate="funding_hours", passes=True, market={"print_hours": "9"}),
     # The last settled hour is 20 minutes and one second ago.
     *limits(
         "funding_age_ms",

@@ -46,7 +46,15 @@ STATE, SEEN, ACTIONS = codec(State), codec(Observations), codec(tuple[Action, ..
 PROLOGUE_TICKS = 20
 
 # What every scenario trades unless its head says otherwise: one slice, so that tables stay short.
-BASE = {"strategy.target_usd_notional": "200"}
+# The strategy's figures are fixed too: tuning a default is no change of how the bot moves.
+BASE = {
+    "strategy.target_usd_notional": "200",
+    "strategy.enter_threshold_apr": "0.02",
+    "strategy.horizon_h": "336",
+    "strategy.forecast_halflife_h": "72",
+    "strategy.min_hold_h": "24",
+    "strategy.switch_edge_bps": "20",
+}
 
 
 class Wrong(AssertionError):

@@ -32,6 +32,7 @@ from carry.core.venue import Capabilities, FenceKind
 
 from .language import D, rate
 
+OLD_H = 20_000
 HOUR = 3_600_000
 EPOCH_MS = 1_767_607_200_000 + 20 * 60_000  # 20 minutes past an hour of the venue
 MONO_MS = 10_000_000
@@ -393,4 +394,8 @@ class World:
             first = EPOCH_MS // HOUR * HOUR
             hours = range(int(facts.get("print_hours", "48")))
             pair.prints = [FundingPrint(at_ms=first - h * HOUR, rate=settled) for h in hours][::-1]
+            if "print_hours" not in facts:
+                # The market is old: its forecast is what it pays, with nothing of a beginning left.
+                old = FundingPrint(at_ms=first - OLD_H * HOUR, rate=settled)
+                pair.prints.insert(0, old)
         return world
