@@ -220,9 +220,9 @@ def read_prints(folder: Path, *, until_ms: int | None = None) -> dict[str, dict[
     if not folder.is_dir():
         raise BadRecording(f"{folder}: is not a folder")
     found: dict[str, dict[int, Print]] = {}
-    for (kind, name), paths in _sort_files(folder).items():
+    for (kind, name), paths in sort_files(folder).items():
         for path in paths if kind == "funding" else ():
-            found.setdefault(name, {}).update(_read_funding(path, until_ms, hashlib.sha256()))
+            found.setdefault(name, {}).update(read_funding(path, until_ms, hashlib.sha256()))
     if not found:
         raise BadRecording(f"{folder}: no funding_<coin>.csv")
     return found
