@@ -1,12 +1,16 @@
 """`carry config check` and `carry config show`."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import click
 
+from carry.core.policy import Policy
 from carry.shell import places
 
+from . import progress
+from .look import as_json
 from .where import where
 
 
@@ -17,17 +21,56 @@ def config() -> None:
 
 @config.command()
 @where
-def check(config: Path | None, state_db: str | None) -> None:
-    """Read the config and say what is wrong with it, if anything."""
+@as_json
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Recorded funding and prices: predict by running these settings over them.",
+)
+@click.option(
+    "--days", type=click.IntRange(min=30), default=90, help="How many, to the recording's end [90]."
+)
+def check(
+    config: Path | None, state_db: str | None, as_json: bool, data: Path | None, days: int
+) -> None:
+    """Read the config and say what is wrong with it, if anything; with --data what to expect."""
     found = places.find(config, state_db, config_needed=True)
     assert found.policy is not None
     assert found.wiring is not None
     where = found.wiring.venue
     network = "" if where.embedded else f" ({where.network})"
-    click.echo(
-        f"{found.config}: good. {where.name}{network}, {', '.join(found.policy.coins) or '-'}"
-    )
-    click.echo(f"journal: {found.journal}")
+    told: dict[str, Any] = {
+        "config": str(found.config),
+        "venue": where.name,
+        "network": where.network,
+        "markets": list(found.policy.coins),
+        "journal": found.journal,
+    }
+    if not as_json:
+        click.echo(
+            f"{found.config}: good. {where.name}{network}, {', '.join(found.policy.coins) or '-'}"
+        )
+        click.echo(f"journal: {found.journal}")
+        if data is None:
+            click.echo("What to expect of it: `carry config check --data DIR` with recordings")
+    if data is not None:
+        predicted, lines = _predict(data, found.policy, days)
+        told["prediction"] = predicted
+        if not as_json:
+            click.echo("\n".join(lines))
+    if as_json:
+        click.echo(json.dumps(told))
+
+
+def _predict(data: Path, policy: Policy, days: int) -> tuple[dict[str, Any], list[str]]:
+    from carry.core.num import use_exact_context
+    from carry.research import predict
+
+    use_exact_context()
+    with progress.bar("predict") as done:
+        it = predict.predict(data, policy, days, done=done)
+    return predict.as_json(it), predict.told(it)
 
 
 @config.command()

@@ -125,6 +125,7 @@ def _told(error: Exception) -> int:
     from carry.ops.routes import NotTaken
     from carry.research.bundle import Leaks
     from carry.research.past import NotThere, Unreadable
+    from carry.research.predict import TooShort
     from carry.shell.commands import Refused as CommandRefused
     from carry.shell.config_file import ConfigError
     from carry.shell.connecting import Refused
@@ -158,6 +159,7 @@ def _told(error: Exception) -> int:
         NotThere: 2,
         Unreadable: 1,
         Leaks: 3,
+        TooShort: 1,
     }
     code = codes.get(type(error))
     if code is None:

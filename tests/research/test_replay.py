@@ -266,7 +266,7 @@ def test_a_decision_diff_against_another_revision(tmp_path: Path) -> None:
     run("git", "config", "user.name", "test")
     run("git", "add", "-A")
     assert run("git", "commit", "-qm", "base").returncode == 0
-    diff = ("bash", ".ci/decision-diff.sh", "HEAD", "2", "100")
+    diff = ("bash", ".ci/decision-diff.sh", "HEAD", "1", "100")
     done = run(*diff)
     assert (done.returncode, done.stdout.splitlines()[-1][-13:]) == (0, "0 differences")
 
