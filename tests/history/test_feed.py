@@ -12,7 +12,7 @@ from carry.base.codec import codec
 from carry.core.observations import BookSeen, Observations
 from carry.core.step import step
 from carry.ops.history.rows import ELSEWHERE, moment
-from carry.ops.history.tables import ROLLUPS, TABLES
+from carry.ops.history.tables import POSTED, ROLLUPS, TABLES
 from carry.shell.reader import Reader
 from carry.shell.status import report
 
@@ -42,6 +42,13 @@ BOOKS = {
         "SELECT id, at_ms, level, name, coin, text, seq FROM alerts ORDER BY id",
         "SELECT id, time, level, name, coin, text, seq FROM carry.alert ORDER BY id",
         {1: moment},
+    ),
+    "posting": (
+        f"SELECT seq, n, at_ms, kind, ref, coin, leg, {', '.join(POSTED)} FROM postings "
+        "ORDER BY seq, n",
+        f"SELECT seq, n, time, kind, ref, coin, leg, {', '.join(POSTED)} FROM carry.posting "
+        "ORDER BY seq, n",
+        {2: moment, **dict.fromkeys(range(7, 7 + len(POSTED)), Decimal)},
     ),
     "decision": (
         "SELECT seq, n, at_ms, event, coin, fields FROM decisions WHERE event NOT IN "

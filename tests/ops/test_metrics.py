@@ -18,6 +18,7 @@ import yaml
 from carry.core.actions import Alert
 from carry.core.observations import Observations
 from carry.core.state import State
+from carry.ops.history.progress import Progress
 from carry.ops.main import memory_of
 from carry.ops.metrics import serve
 from carry.ops.routes import LogRoute
@@ -34,6 +35,12 @@ RULES = ROOT / "prometheus"
 needs_promtool = pytest.mark.skipif(
     shutil.which("promtool") is None, reason="promtool is not installed (Debian: prometheus)"
 )
+
+
+class Copying:
+    """What copies the journal into a database, as far as the metrics look."""
+
+    progress = Progress()
 
 
 class Served:
@@ -186,6 +193,7 @@ def test_rules_ask_for_metrics_that_exist(
     Timings(served.where.run_folder / "timings.json").write()
     served.watch.memory.add("telegram_ignored_stranger")
     served.watch.add_worker("chat", lambda: 1.0)
+    served.watch.history = Copying()
     served.watch.look()
     text = served.get()[1]
     rules = yaml.safe_load((RULES / "carry.rules.yml").read_text())["groups"][0]["rules"]

@@ -7,6 +7,7 @@ copy goes on where the mark is. The bot knows nothing of this.
 
 import contextlib
 import os
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -90,6 +91,9 @@ class Feed:
         except Moved:
             self._forget()
             return PAUSE_S
+        except sqlite3.Error as error:
+            # Of an older program, and not brought forward yet: the bot does that when it starts.
+            return self._failed("history_refused", f"the journal: {error}", REFUSED_S)
         except (HistoryRefused, SecretRefused) as refusal:
             return self._failed("history_refused", str(refusal), REFUSED_S)
         except Exception as error:

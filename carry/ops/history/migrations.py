@@ -23,7 +23,10 @@ TIMESCALE, PLAIN = "timescale", "plain"
 # From 2.11 on a corrected row can be written into a compressed chunk.
 OLDEST: Final = (2, 11)
 KEEP_MINUTES_DAYS: Final = 400
-# A chunk of seconds is a day, of minutes a week; what is older than one is compressed.
+# A chunk of seconds is a day, of minutes a week. Panels read the newest two days by the second.
+COMPRESS_AFTER: Final = {
+    **{t.name: "2 days" for t in SECONDS}, **{t.name: "7 days" for t in MINUTES}
+}  # fmt: skip
 CHUNK: Final = {**{t.name: "1 day" for t in SECONDS}, **{t.name: "7 days" for t in MINUTES}}
 LOCK_WAIT: Final = "20s"
 
@@ -97,7 +100,8 @@ def series(kind: str, keep_days: int) -> list[str]:
             f"ALTER TABLE {table.full} SET (timescaledb.compress, "
             f"timescaledb.compress_segmentby = '{', '.join(table.segment)}', "
             "timescaledb.compress_orderby = 'time DESC')",
-            f"SELECT add_compression_policy('{table.full}', INTERVAL '{CHUNK[table.name]}')",
+            f"SELECT add_compression_policy('{table.full}', "
+            f"INTERVAL '{COMPRESS_AFTER[table.name]}')",
             _retention(table, keep_days),
         ]
     return made

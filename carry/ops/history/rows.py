@@ -23,6 +23,8 @@ from .tables import (
     FUNDING,
     GATE,
     PNL,
+    POSTED,
+    POSTING,
     SNAPSHOT,
     TRANSFER,
     Table,
@@ -100,11 +102,17 @@ def _decided(reader: Reader, account: int, journal: str, after: int, upto: int) 
         f"AND event NOT IN ({skipped}) ORDER BY seq, n",
         after, upto,
     )  # fmt: skip
+    posted = reader.rows(
+        f"SELECT seq, n, at_ms, kind, ref, coin, leg, {', '.join(POSTED)} FROM postings "
+        "WHERE seq > ? AND seq <= ? ORDER BY seq, n",
+        after, upto,
+    )  # fmt: skip
     return {
         DECISION.name: [
             (account, journal, r[0], r[1], moment(_when(reader, r[2], r[0])), *r[3:])
             for r in decisions
         ],
+        POSTING.name: [(account, journal, r[0], r[1], moment(r[2]), *r[3:]) for r in posted],
     }
 
 
@@ -178,6 +186,7 @@ def _account(account: int, seq: int, state: State, found: Report) -> dict[str, A
         "liq_distance_warn": risk.liq_distance_warn,
         "liq_distance_min": risk.liq_distance_min,
         **{name: budget[name] for name in ("actions_left", "orders_last_minute")},
+        "funding_interval_h": state.capabilities.interval_h,
         "orders_per_min_max": budget["orders_per_min_max"],
         "intents_open": len(found["intents_open"]),
         "intents_unknown": sum(1 for i in found["intents_open"] if i["status"] == "unknown"),

@@ -68,6 +68,11 @@ class Rollup:
 
 
 PNL: Final = ("net_usd", "funding_usd", "fees_usd", "basis_usd", "slippage_usd", "external_usd")
+# The numbers of a line of the journal's table `postings`.
+POSTED: Final = (
+    "sz", "px", "ref_px", "funding_usd", "fees_usd", "slippage_usd", "external_usd",
+    "ref_cost_usd", "turnover_usd", "transfers_usd", "foreign_usd", "outside_usd",
+)  # fmt: skip
 _PNL: Final = dict.fromkeys(PNL, NUMBER)
 _QUOTES: Final = ("spot_bid", "spot_ask", "perp_bid", "perp_ask")
 _SEEN: Final = ("mark_px", "oracle_px", "funding_rate", "forecast_rate", "next_payment_usd")
@@ -126,6 +131,19 @@ DECISION: Final = Table(
     nulls=("coin",),
     indexes=(("account", "time"),),
 )  # fmt: skip
+POSTING: Final = Table(
+    name="posting",
+    about="The lines of the ledger: what was booked when, and by how much it changed each cause of "
+    "PnL. Their sums are the totals of `carry pnl`.",
+    key=("account", "journal", "seq", "n"),
+    columns={
+        "account": "smallint", "journal": "text", "seq": "bigint", "n": "integer", "time": TIME,
+        "kind": "text", "ref": "text", "coin": "text", "leg": "text",
+        **dict.fromkeys(POSTED, NUMBER),
+    },
+    nulls=("coin", "leg"),
+    indexes=(("account", "time"),),
+)  # fmt: skip
 SNAPSHOT: Final = Table(
     name="snapshot",
     about="A market after the last tick of a second: quotes, funding, both legs, liquidation and "
@@ -149,7 +167,8 @@ ACCOUNT_SNAPSHOT: Final = Table(
         "account": "smallint", "time": TIME, "seq": "bigint", "mode": "text", "why_kind": "text",
         "why": "text", "equity_usd": NUMBER, **_PNL, "residual_usd": NUMBER,
         "transfers_usd": NUMBER, "notional_usd": NUMBER, "cap_usd": NUMBER,
-        "liq_distance_warn": NUMBER, "liq_distance_min": NUMBER, "actions_left": "bigint",
+        "liq_distance_warn": NUMBER, "liq_distance_min": NUMBER,
+        "funding_interval_h": "integer", "actions_left": "bigint",
         "orders_last_minute": "integer", "orders_per_min_max": "integer",
         "intents_open": "integer", "intents_unknown": "integer", "latches": "integer",
         "gates_failing": "integer", "data_age_ms": "bigint",
@@ -191,7 +210,7 @@ LATENCY: Final = Table(
     series=True,
 )  # fmt: skip
 
-BOOKS: Final = (FILL, FUNDING, TRANSFER, ALERT, DECISION)
+BOOKS: Final = (FILL, FUNDING, TRANSFER, ALERT, DECISION, POSTING)
 SECONDS: Final = (SNAPSHOT, ACCOUNT_SNAPSHOT)
 MINUTES: Final = (CANDLE, GATE, LATENCY)
 TABLES: Final = (*BOOKS, *SECONDS, *MINUTES)
@@ -231,6 +250,7 @@ ACCOUNT_1H: Final = Rollup(
         ("cap_usd", "last", "cap_usd"),
         ("liq_distance_warn", "last", "liq_distance_warn"),
         ("liq_distance_min", "last", "liq_distance_min"),
+        ("funding_interval_h", "last", "funding_interval_h"),
         ("actions_left", "min", "actions_left"),
         ("orders_last_minute", "max", "orders_last_minute"),
         ("intents_open", "max", "intents_open"),
