@@ -14,7 +14,8 @@ from .state import Carry, Condition, Enter, Exit, HedgeOk, Idle, Phase, State
 from .types import Leg
 
 URGENT = Decimal("0.1")  # of the price: nearer than this, no pause and no cost holds a slice back
-DOUBLED_MAX = 8  # a pause of ten minutes grows to no more than some forty hours
+FLATTEN = "flatten"  # why an exit goes on, when an operator asked for it
+DOUBLED_MAX = 3  # a pause of ten minutes grows to no more than eighty
 
 
 @attrs.frozen(kw_only=True)
@@ -99,7 +100,8 @@ def _stalled(state: State, look: View, stalled_ms: int) -> int:
 def _pause_ms(state: State, failures: int) -> int:
     """How long a market rests: the cooldown, doubled for each entry before that failed too.
 
-    A venue that goes on refusing the hedge would otherwise cost a slice's round trip every time.
+    The next entry begins with the venue's smallest order (planning), so that a fault that goes on
+    costs some cents a try, and one that is over costs no more than this pause of funding.
     """
     return state.policy.execution.entry_cooldown_ms << min(failures, DOUBLED_MAX)
 
@@ -109,6 +111,22 @@ def _agreed(state: State, carry: Carry, look: View) -> bool:
     touched = max(carry.touched_ms.values(), default=-1)
     asked = min(state.account.positions_ms, state.account.balances_ms)
     return not look.busy and not carry.doubts and asked > touched
+
+
+def _keeps(state: State, carry: Carry, look: View, phase: Enter) -> bool:
+    """Whether an entry that ends early leaves a carry: what was held before it, or what of it is
+    hedged and worth keeping. Only the slice without a hedge is sold then.
+    """
+    assert carry.market is not None
+    hedged_usd = min(look.spot, -look.perp) * look.px
+    least = max(state.policy.strategy.min_exposure_usd, 2 * carry.market.min_notional)
+    return bool(phase.from_sz) or hedged_usd >= least
+
+
+def _ended_early(state: State, failures: int = 0) -> Decision:
+    """Hold what there is; the rest of the target is bought after a pause."""
+    until = state.now_ms + _pause_ms(state, failures)
+    return Decision(phase=HedgeOk(since_ms=state.now_ms, until_ms=until))
 
 
 def idle(state: State, carry: Carry, look: View, phase: Idle, found: Prospect | None) -> Decision:
@@ -152,12 +170,12 @@ def enter(state: State, carry: Carry, look: View, phase: Enter) -> Decision:
     """Buy up to the target slice by slice; keep what is hedged, or go back to flat."""
     execution = state.policy.execution
     if risk.flattening(state):
-        return _out(state, carry, look, "flatten", forced=True)
+        return _out(state, carry, look, FLATTEN, forced=True)
     if carry.unaligned:
         return Decision(phase=HedgeOk(since_ms=state.now_ms))
     if carry.repair is not None and carry.repair.unwinding:
-        if phase.from_sz:  # what was held before stays; the slice that found no hedge is sold
-            return Decision(phase=HedgeOk(since_ms=state.now_ms))
+        if _keeps(state, carry, look, phase):
+            return _ended_early(state, carry.failures)
         return _out(state, carry, look, "hedge failed", forced=True)
     if look.distance is not None and look.distance < state.policy.risk.liq_distance_min:
         phase = attrs.evolve(phase, target_sz=min(phase.target_sz, look.spot))
@@ -167,17 +185,18 @@ def enter(state: State, carry: Carry, look: View, phase: Enter) -> Decision:
     late = phase.stalled_ms > execution.entry_timeout_ms
     if rest_usd < carry.market.spot.min_notional * 2 or (late and not look.dust):
         if look.hedged and _agreed(state, carry, look):
-            return Decision(phase=HedgeOk(since_ms=state.now_ms))
+            return _ended_early(state) if late else Decision(phase=HedgeOk(since_ms=state.now_ms))
         if not late:
             return Decision(phase=phase)
     if late and not look.busy:
         if look.dust and not carry.perp_sz:
             if not _agreed(state, carry, look):
                 return Decision(phase=phase)
-            return Decision(phase=Idle(until_ms=state.now_ms + _pause_ms(state, carry.failures)))
+            # Nothing was bought, so nothing was lost: no longer pause than any.
+            return Decision(phase=Idle(until_ms=state.now_ms + _pause_ms(state, 0)))
         if not look.hedged or look.dust:
-            if phase.from_sz:
-                return Decision(phase=HedgeOk(since_ms=state.now_ms))
+            if _keeps(state, carry, look, phase):
+                return _ended_early(state)
             return _out(state, carry, look, "entry timeout", forced=True)
     if late or risk.mode(state) is not Mode.NORMAL or carry.coin not in state.policy.coins:
         return Decision(phase=phase)
@@ -218,7 +237,7 @@ def hedge_ok(
     now = state.now_ms
     assert carry.market is not None
     if risk.flattening(state):
-        return _out(state, carry, look, "flatten", forced=True)
+        return _out(state, carry, look, FLATTEN, forced=True)
     if carry.unaligned:
         return Decision(phase=attrs.evolve(phase, leaving_ms=None))  # left to an operator
     if look.dust:
@@ -258,6 +277,8 @@ def leave(state: State, carry: Carry, look: View, phase: Exit) -> Decision:
     """
     if risk.flattening(state):
         phase = attrs.evolve(phase, forced=True)
+    elif phase.why == FLATTEN and look.hedged and not look.dust and not look.busy:
+        return Decision(phase=HedgeOk(since_ms=state.now_ms))  # whoever asked for it took it back
     phase = attrs.evolve(phase, stalled_ms=_stalled(state, look, phase.stalled_ms))
     return _leaving(state, carry, look, phase)
 

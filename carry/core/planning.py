@@ -15,10 +15,11 @@ from .intents import UNDECIDED_MS, set_carry
 from .num import BPS, ONE, ZERO, ceil_to, floor_to, show
 from .phases import Decision, View
 from .risk import Mode
-from .state import Carry, Exit, HedgeOk, Idle, Repair, State, Unknown
+from .state import Carry, Enter, Exit, HedgeOk, Idle, Repair, State, Unknown
 from .types import Leg, Side, Tif
 from .writes import Draft, issue
 
+PROBE = 2  # minimums of the first order after an entry that failed
 RUNG_WIDE, RUNG_GTC = 1, 3  # misses in a row from which an order widens, then rests crossing
 
 Said = tuple[Action, ...]
@@ -141,6 +142,10 @@ def _buy(state: State, carry: Carry, look: View, target: Decimal) -> Draft | Non
     naked = max(ZERO, look.delta) * look.px
     room = min(state.policy.risk.slice_usd - naked, sizing.room_usd(state, carry))
     sz = floor_to(min(target - look.spot, max(ZERO, room) / worth), lot)
+    began = carry.phase.from_sz if isinstance(carry.phase, Enter) else ZERO
+    probe = ceil_to(PROBE * carry.market.min_notional / worth, lot)
+    if carry.failures and look.spot - began < probe / 2:
+        sz = min(sz, probe)  # is a hedge found again by now?
     if sz * px < carry.market.min_notional * Decimal("1.1"):
         return None
     return Draft(

@@ -33,7 +33,7 @@ from .guard import check
 from .intents import latch, pursue, set_carry, unsaid
 from .num import show
 from .observations import Observations
-from .phases import View, decide, view
+from .phases import FLATTEN, View, decide, view
 from .portfolio import Switch
 from .risk import Prospect
 from .state import MAY_FOLLOW, Blocked, Carry, Enter, Exit, Gate, HedgeOk, Idle, State
@@ -141,10 +141,12 @@ def _market(
     old, new = type(carry.phase), type(decision.phase)
     assert new in MAY_FOLLOW[old], f"{coin}: {old.__name__} may not become {new.__name__}"
     if new is not old:
-        carry = attrs.evolve(carry, misses={}, grows=False)
+        grows = isinstance(decision.phase, HedgeOk) and _short_of_target(carry, look)
+        carry = attrs.evolve(carry, misses={}, grows=grows)
         said += _moved(state, carry, look, decision.phase, found)
         if old is Enter:
-            carry, more = _counted(state, carry, kept=new is HedgeOk)
+            failed = carry.repair is not None and carry.repair.unwinding
+            carry, more = _counted(state, carry, kept=new is HedgeOk and not failed)
             said += more
     if decision.phase != carry.phase:
         carry = attrs.evolve(carry, phase=decision.phase)
@@ -160,6 +162,19 @@ def _market(
         return state, said + more
     state, more = planning.plan(state, state.carries[coin], look, decision)
     return state, said + more
+
+
+def _short_of_target(carry: Carry, look: View) -> bool:
+    """Whether what is held is less than the entry, or the exit that was taken back, wanted."""
+    assert carry.market is not None
+    match carry.phase:
+        case Enter(target_sz=wanted):
+            hedged = look.spot - max(Decimal(0), look.delta)  # a slice without a hedge is sold
+            return (wanted - hedged) * look.px >= 2 * carry.market.spot.min_notional
+        case Exit(why=why):
+            return why == FLATTEN
+        case _:
+            return False
 
 
 def _waiting(state: State, carry: Carry, found: Prospect | None) -> Carry:
@@ -184,8 +199,8 @@ def _counted(state: State, carry: Carry, kept: bool) -> tuple[Carry, tuple[Actio
         return carry, ()
     text = (
         f"{failures} entries of {carry.coin} in a row were given up: one leg does not fill. The "
-        "pause before the next doubles each time; logs/carry.log shows what the venue says, or "
-        "take the market out of the config."
+        "next begins with the smallest order there is, after a pause that doubles three times; "
+        "logs/carry.log shows what the venue says, or take the market out of the config."
     )
     name = f"entry_fails_{carry.coin}_{failures}"
     return carry, (Alert(level="page", name=name, coin=carry.coin, text=text),)

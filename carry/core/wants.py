@@ -10,16 +10,34 @@ from decimal import Decimal
 
 from .num import ONE, ZERO
 from .reconcile import reconciled
-from .state import Carry, Ended, Enter, Exit, Idle, Kind, Open, Sent, State, Unknown
+from .state import (
+    Carry,
+    Ended,
+    Enter,
+    Exit,
+    Idle,
+    Intent,
+    Kind,
+    Open,
+    Seen,
+    Sent,
+    State,
+    Unknown,
+)
 from .types import Leg
 
 RECONCILE_MS = 300_000  # at least this often all sources are read together, for the residual
 FILLS_MS = 1_900  # an order's fills are looked for this often: two looks 2 s apart decide it
+NEVER_MS = 2**62  # the age of what was never seen
 H_MS = 3_600_000  # the poll plan reads contexts by itself long before
 MOVED = Decimal("0.005")  # a book this far from the mark asks for a newer one
 MOVED_MS = 3_000  # and no oftener than the venue makes them
 DANGER_MS = 5_000  # how often marks and wallets are read when liquidation is near
 HURRY_MS = 5_000  # and this often until positions are protected and the baseline is taken
+MOMENT_MS = 10_000  # the longest that the reads of one tick may take
+AGAIN_MS = 20_000  # but what was answered in part is asked for again only this much later
+BOOK_MS = 1_900  # a touch older than this is read again where a market is being worked
+DEPTH_MS = 4_900  # and depth older than this: a stream of touches says nothing of it
 
 
 def wants(state: State, near: Decimal | None = None) -> tuple[str, ...]:
@@ -37,7 +55,7 @@ def wants(state: State, near: Decimal | None = None) -> tuple[str, ...]:
             found[name] = True
     if near is not None:
         found.update(dict.fromkeys(_of_danger(state, near), True))
-    waits = any(isinstance(i.status, Ended | Unknown) for i in state.intents.values())
+    waits = any(_waits(state, i) for i in state.intents.values())
     unseen = any(_filled_unseen(state, carry) for carry in state.carries.values())
     period = FILLS_MS if waits else HURRY_MS
     if (waits or unseen) and state.now_ms - account.fills_ms >= period:
@@ -49,6 +67,14 @@ def wants(state: State, near: Decimal | None = None) -> tuple[str, ...]:
     order = ("mode", "markets", "positions", "balances", "orders", "fills", "receipts", "transfers")
     first = [name for name in order if name in found]
     return (*first, *(name for name in found if name not in order))
+
+
+def _waits(state: State, intent: Intent) -> bool:
+    """Whether the fills of an order are to be looked for: its outcome is not known, or it has ended
+    and the stream, which tells its own fills at once, has not told them."""
+    status = intent.status
+    late = isinstance(status, Ended) and state.now_ms - status.since_ms >= FILLS_MS
+    return late or isinstance(status, Unknown)
 
 
 def _of_danger(state: State, near: Decimal) -> tuple[str, ...]:
@@ -74,11 +100,19 @@ def _moved(carry: Carry) -> bool:
 
 
 def _due(state: State) -> bool:
-    """The residual's slowest source is due: then all are read, in one tick and in order."""
+    """The residual's slowest source is due: then all are read, in one tick and in order.
+
+    Repeated each tick for one that fails, the weight of the others would starve every book.
+    """
     account = state.account
     known = account.baseline_usd is not None and reconciled(state)
     period = RECONCILE_MS if known else HURRY_MS
-    return state.now_ms - min(account.receipts_ms, account.transfers_ms) >= period
+    slowest = min(account.receipts_ms, account.transfers_ms)
+    answered = max(account.mode_ms, account.orders_ms, account.fills_ms)
+    in_part = answered - slowest > MOMENT_MS
+    if in_part and state.now_ms - answered < AGAIN_MS:
+        return False
+    return state.now_ms - slowest >= period
 
 
 def _filled_unseen(state: State, carry: Carry) -> bool:
@@ -118,9 +152,15 @@ def _of_market(state: State, carry: Carry) -> tuple[str, ...]:
     if carry.doubts and state.now_ms - state.account.fills_ms >= FILLS_MS:
         names.append("fills")  # what explains a difference comes before it is believed
     at_work = isinstance(carry.phase, Enter | Exit) or carry.repair is not None
+    half = state.policy.risk.quote_age_ms_max // 2
     for leg in Leg:
-        seen = carry.books.get(leg.value)
-        old = seen is None or state.now_ms - seen.seen_ms > state.policy.risk.quote_age_ms_max // 2
-        if at_work or (old and isinstance(carry.phase, Idle)):
+        depth = _age_ms(state, carry.books.get(leg.value))
+        touch = min(depth, _age_ms(state, carry.quotes.get(leg.value)))
+        stale = touch > min(BOOK_MS, half) or depth > min(DEPTH_MS, half)
+        if (at_work and stale) or (depth > half and isinstance(carry.phase, Idle)):
             names.append(f"book:{carry.coin}:{leg.value}")
     return tuple(names)
+
+
+def _age_ms(state: State, seen: Seen | None) -> int:
+    return NEVER_MS if seen is None else state.now_ms - seen.seen_ms

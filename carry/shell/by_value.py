@@ -50,11 +50,11 @@ from carry.exchange.assets import USDC_TOKEN
 from carry.exchange.direct import Direct
 from carry.venues.base import Clock, Identity, ReadFailed
 from carry.venues.hyperliquid.account import mode_of, status_of
-from carry.venues.hyperliquid.budget import Budget, Regime, Tier
+from carry.venues.hyperliquid.budget import Budget, Regime, Tier, of_read
 from carry.venues.hyperliquid.constants import CAPABILITIES, QUOTE_NAME, Network
 from carry.venues.hyperliquid.metadata import NOTHING_KNOWN, Known, Listed
 from carry.venues.hyperliquid.replies import unsent
-from carry.venues.hyperliquid.rest import DECISIVE, shorten
+from carry.venues.hyperliquid.rest import shorten
 from carry.venues.hyperliquid.transfers import read_transfers
 from carry.venues.hyperliquid.venue import tier_of
 from carry.venues.hyperliquid.wire import action_of, send_asset
@@ -117,7 +117,7 @@ class DirectVenue:
     ) -> tuple[_T, int]:
         """What `look` finds, and when it was asked. Raises ReadFailed."""
         sent_ms = self._clock.mono_ms()
-        tier = Tier.DECIDE if source.partition(":")[0] in DECISIVE else Tier.READ
+        tier = of_read(source, weight)
         if not self.budget_used.take(weight, tier, sent_ms):
             raise ReadFailed(source, "budget", "the weight of the last minute is used up")
         call = Call(

@@ -36,6 +36,7 @@ FIRST_BACK_MS: Final = 600_000  # how far back a new journal looks for fills
 PRINTS_BACK_H: Final = 480  # one page of the venue's history
 DOWN_READS: Final = 3  # reads without an answer in a row, after which a tick asks no more
 BACKOFF_MS: Final = (1_000, 2_000, 4_000, 8_000, 15_000, 30_000)
+MOMENT_AGAIN_MS: Final = 20_000
 SWEEP_BACKOFF_MS: Final = 8_000  # what decides an unknown order is not kept waiting by an outage
 
 
@@ -71,7 +72,7 @@ PLAN: Final = (
     Poll("transfers", 20, 10 * M,  3 * M,   3 * M),
     Poll("contexts",  20, M,       M,       20 * S),
     Poll("leverage",  20, 30 * M,  30 * M,  30 * M, "coin"),
-    Poll("book",      2,  10 * S,  12 * S,  2 * S,  "leg"),
+    Poll("book",      2,  10 * S,  12 * S,  4 * S,  "leg"),
     Poll("fees",      20, H,       H,       H),
     Poll("budget",    20, 30 * M,  30 * M,  10 * M),
     Poll("agent",     20, 6 * H,   6 * H,   6 * H),
@@ -156,10 +157,11 @@ class Gatherer:
         self.slow_weight_max = SLOW_WEIGHT_MAX
         self._looked_ms = 0
         self._read_ms: dict[str, int] = {}
-        self._failed: dict[str, tuple[int, int]] = {}  # name: (times in a row, when last)
+        self._failed: dict[str, tuple[int, int]] = {}  # name: (answers missed in a row, when)
         self._spent: deque[tuple[int, int]] = deque()  # weights of reads, in the last minute
         self._room = 0
         self._unprotected = True  # what a start waits for is asked for again soon
+        self._moment_ms = -MOMENT_AGAIN_MS  # when all of a moment were last asked for
         self._lost: dict[str, bool] = {}  # channels of the stream that missed something
         self._hasty = False  # reads of this tick end when something of ours happens
 
@@ -240,10 +242,22 @@ class Gatherer:
                     if last_ms is not None and at != "working" and self._waits(poll, now_ms):
                         continue
                     wanted.add(name)
-        if wanted & {"receipts", "transfers"}:
+        slow = wanted & {"receipts", "transfers"}
+        if slow and now_ms - self._moment_ms >= self._moment_wait_ms():
+            self._moment_ms = now_ms
             wanted.update(MOMENT)
+        else:
+            wanted -= slow  # one without the others explains nothing
         ready = [name for name in wanted if self._may_try(name, now_ms)]
         return sorted(ready, key=lambda name: (RANK[name.split(":")[0]], name))
+
+    def _moment_wait_ms(self) -> int:
+        """How soon the sources of one moment are read together again. When one of them failed, all
+        are repeated for it: each tick, they would use up the weight that books need.
+        """
+        if not any(name in self._failed for name in MOMENT):
+            return 0
+        return SWEEP_BACKOFF_MS if self._unprotected else MOMENT_AGAIN_MS
 
     def _waits(self, poll: Poll, now_ms: int) -> bool:
         """Whether a slow read is left to a later minute: periods coincide, and this one is full."""
@@ -257,10 +271,10 @@ class Gatherer:
         return True
 
     def _may_try(self, name: str, now_ms: int) -> bool:
-        times, last_ms = self._failed.get(name, (0, 0))
-        if not times:
+        if name not in self._failed:
             return True
-        wait_ms = BACKOFF_MS[min(times, len(BACKOFF_MS)) - 1]
+        times, last_ms = self._failed[name]
+        wait_ms = BACKOFF_MS[max(0, min(times, len(BACKOFF_MS)) - 1)]
         if name in SWEEP or self._unprotected:
             wait_ms = min(wait_ms, SWEEP_BACKOFF_MS)
         return now_ms - last_ms >= wait_ms
@@ -303,11 +317,16 @@ class Gatherer:
                 continue
             # A venue that is down is not asked for everything: weight is kept for its return.
             down = unanswered >= DOWN_READS
-            got = None if down else self._read(name, state, start_ms)
+            got = "down" if down else self._read(name, state, start_ms)
             now_ms = self._clock.mono_ms()
+            if got == "budget":
+                # Nothing was asked, so nothing is down: it waits for weight, not for the venue.
+                gaps.append(name)
+                self._failed[name] = (0, now_ms)
+                continue
             if not down:
                 self._spent.append((now_ms, POLL[name.split(":")[0]].weight))
-            if got is None:
+            if isinstance(got, str):
                 unanswered += 1
                 gaps.append(name)
                 self._failed[name] = (self._failed.get(name, (0, 0))[0] + 1, now_ms)
@@ -325,8 +344,10 @@ class Gatherer:
         self._clock.sync(self._venue)
         return self._venue.stream.poll(0)
 
-    def _read(self, name: str, state: State, start_ms: int) -> Read | BookSeen | None:
-        """One read, tried again once when only the transport failed and time is left."""
+    def _read(self, name: str, state: State, start_ms: int) -> Read | BookSeen | str:
+        """One read, tried again once when only the transport failed and time is left; the kind of
+        its failure.
+        """
         for attempt in (1, 2):
             try:
                 return read(self._venue, self._clock, name, state)
@@ -334,8 +355,8 @@ class Gatherer:
                 left_ms = READ_MS_MAX - (self._clock.mono_ms() - start_ms)
                 again = attempt == 1 and name not in self._failed
                 if failure.kind != "transport" or not again or left_ms < READ_MS_MAX // 2:
-                    return None
-        return None
+                    return failure.kind
+        return "transport"
 
 
 def read(venue: Venue, clock: Clock, name: str, state: State) -> Read | BookSeen:

@@ -49,13 +49,45 @@ def test_until_the_baseline_is_taken_it_hurries() -> None:
     assert "receipts" in wants(state)
 
 
-def test_an_own_fill_wants_positions_and_books() -> None:
+def test_an_own_fill_wants_positions_and_touches_that_are_not_old() -> None:
     player = play()
     go(player, 0)
     go(player, 1_000, "fills")
-    found = wants(player.state)
-    assert found[:2] == ("positions", "balances")
-    assert found[2:] == ("book:HYPE:spot", "book:HYPE:perp")
+    assert wants(player.state) == ("positions", "balances"), "both touches were just streamed"
+    later = attrs.evolve(player.state, now_ms=player.state.now_ms + 1_891)
+    assert wants(later)[2:] == ("book:HYPE:spot", "book:HYPE:perp")
+
+
+def test_depth_is_read_though_touches_stream() -> None:
+    """A market being worked needs depth, too; touches alone do not carry it."""
+    player = play()
+    go(player, 0)
+    state = player.state
+    state = attrs.evolve(state, now_ms=state.now_ms + 4_891)
+    fresh = {leg: attrs.evolve(s, seen_ms=state.now_ms) for leg, s in carry(state).quotes.items()}
+    state = with_carry(state, quotes=fresh)
+    assert "book:HYPE:perp" in wants(state)
+    assert "book:HYPE:perp" not in wants(attrs.evolve(state, now_ms=state.now_ms - 1))
+
+
+def test_a_moment_that_was_answered_in_part_is_not_repeated_each_tick() -> None:
+    """A history that cannot be read must not have the others read with it every second."""
+    player = play()
+    go(player, 0, "mute transfers")
+    state = player.state
+    read_ms = state.account.fills_ms
+    assert "transfers" not in wants(attrs.evolve(state, now_ms=read_ms + 19_999))
+    assert "transfers" in wants(attrs.evolve(state, now_ms=read_ms + 20_000))
+
+
+def test_fills_that_the_stream_brings_are_not_asked_for() -> None:
+    player = play()
+    go(player, 0)
+    go(player, 1_000, "ack spot 7.99")
+    state = player.state
+    asked = attrs.evolve(state, account=attrs.evolve(state.account, fills_ms=0))
+    assert "fills" not in wants(attrs.evolve(asked, now_ms=state.now_ms + 1_899))
+    assert "fills" in wants(attrs.evolve(asked, now_ms=state.now_ms + 1_900))
 
 
 def test_an_unknown_or_ended_order_wants_fills() -> None:

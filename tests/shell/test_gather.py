@@ -277,3 +277,35 @@ def test_a_venue_that_is_down_is_not_asked_for_everything(
     seen = gatherer.gather(state, (), Wishes())
     assert not seen.gaps
     assert {"markets", "mode", "positions", "balances", "fills"} <= set(venue.names())
+
+
+def test_our_own_budget_is_no_outage(
+    gatherer: Gatherer, venue: Venue, clock: Clock, state: State
+) -> None:
+    """What costs much finds no weight; what costs little still does, a second later again."""
+    heavy = ("markets", "mode", "open_orders", "receipts", "transfers", "contexts")
+    venue.failing = dict.fromkeys(heavy, "budget")
+    venue.read_ms = 0
+    seen = gatherer.gather(state, (), Wishes())
+    assert len(seen.events) == 2, "both books"
+    asked = venue.names()
+    assert asked.count("mode") == 1
+    clock.now_ms += 999
+    gatherer.gather(attrs.evolve(state, wants=("mode",)), (), Wishes())
+    assert "mode" not in venue.names()
+    clock.now_ms += 1
+    gatherer.gather(attrs.evolve(state, wants=("mode",)), (), Wishes())
+    assert "mode" in venue.names()
+
+
+def test_a_history_that_fails_does_not_have_the_others_read_each_tick(
+    gatherer: Gatherer, venue: Venue, clock: Clock, state: State
+) -> None:
+    venue.failing = {"transfers": "unreadable"}
+    due = attrs.evolve(state, protected_ms=1)
+    for _ in range(60):
+        gatherer.gather(due, (), Wishes())
+        clock.now_ms += 1_000
+    asked = venue.names()
+    assert 3 <= asked.count("transfers") <= 4
+    assert asked.count("receipts") == asked.count("transfers"), "one alone explains nothing"

@@ -3,7 +3,8 @@
 Weight: 1200 in any minute, reads and writes together.
 
 A sliding window, so that no minute holds more than the bound however requests are spread. The tiers
-keep room: when reads have used theirs, an order still goes, and when orders have, a fence does.
+keep room: histories leave some to books and positions, when reads have used theirs an order still
+goes, and when orders have, a fence does.
 
 Actions: 10,000 and one for each USD ever traded. An account that has used them up may send one
 every ten seconds, until it trades (`Regime`); core stops entries long before (`actions_left`).
@@ -33,10 +34,22 @@ _REGIME_MS = 11_000  # documented as 10 s, measured as about 11
 class Tier(enum.IntEnum):
     """How much of the minute's 1200 may be in use before a request of this kind must wait."""
 
-    READ = 840
+    SLOW = 660  # a read that weighs much: history, settings
+    READ = 840  # books, positions and balances: what is traded on
     DECIDE = 900  # reads that decide the fate of an order
     WRITE = 960
     URGENT = 1150  # fences, cancels, and what reduces: closing is never blocked by a budget
+
+
+LIGHT = 2  # the weight of a book, of positions and of balances
+DECISIVE = ("fills", "order")
+
+
+def of_read(source: str, weight: int) -> Tier:
+    """The tier of a read; what decides the fate of an order may use what is kept for orders."""
+    if source.partition(":")[0] in DECISIVE:
+        return Tier.DECIDE
+    return Tier.READ if weight <= LIGHT else Tier.SLOW
 
 
 class Budget:
@@ -55,7 +68,7 @@ class Budget:
 
     def take(self, weight: int, tier: Tier, now_ms: int) -> bool:
         """Spend `weight` if `tier` allows it."""
-        if tier is Tier.READ and now_ms < self._reads_from_ms:
+        if tier <= Tier.READ and now_ms < self._reads_from_ms:
             return False
         if self.used(now_ms) + weight > tier:
             return False

@@ -13,7 +13,7 @@ from carry.base.deadlines import Deadline
 from carry.venues.base import Clock, ReadFailed
 from carry.venues.transport import PostFailed, Transport
 
-from .budget import Budget, Tier
+from .budget import Budget, Tier, of_read
 
 CALL_S = 6.0
 """Longest time for one call, seconds."""
@@ -40,9 +40,6 @@ class Posted:
     status: int
     body: bytes | None
     why: str
-
-
-DECISIVE = ("fills", "order")
 
 
 class Rest:
@@ -80,12 +77,9 @@ class Rest:
         return status, content
 
     def info(self, source: str, request: Mapping[str, Any], weight: int) -> Answer:
-        """A read. `source` names it in faults; `weight` as the venue counts it, without rows.
-
-        What decides the fate of an order may use what is kept for orders.
-        """
+        """A read. `source` names it in faults; `weight` as the venue counts it, without rows."""
         sent_ms = self._clock.mono_ms()
-        tier = Tier.DECIDE if source.partition(":")[0] in DECISIVE else Tier.READ
+        tier = of_read(source, weight)
         if not self.budget.take(weight, tier, sent_ms):
             used = self.budget.used(sent_ms)
             raise ReadFailed(

@@ -22,7 +22,7 @@ from carry.core.observations import (
     Refused,
 )
 from carry.core.types import Leg, Side, Tif
-from carry.venues.hyperliquid.budget import Budget, Tier
+from carry.venues.hyperliquid.budget import Budget, Tier, of_read
 from carry.venues.hyperliquid.constants import Network
 from carry.venues.hyperliquid.metadata import NOTHING_KNOWN
 from carry.venues.hyperliquid.replies import outcome_of
@@ -446,9 +446,15 @@ def test_recorded_replies() -> None:
 
 def test_reads_leave_room_for_writes_and_writes_for_fences() -> None:
     budget, now = Budget(), 1_000_000
-    while budget.take(20, Tier.READ, now):
+    while budget.take(20, of_read("receipts", 20), now):
+        pass
+    assert budget.used(now) == 660, "the rest is for what is traded on"
+    while budget.take(2, of_read("book:HYPE:spot", 2), now):
         pass
     assert budget.used(now) == 840
+    while budget.take(20, of_read("fills", 20), now):
+        pass
+    assert budget.used(now) == 900
     while budget.take(1, Tier.WRITE, now):
         pass
     assert budget.used(now) == 960
