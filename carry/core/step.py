@@ -169,8 +169,9 @@ def _short_of_target(carry: Carry, look: View) -> bool:
     assert carry.market is not None
     match carry.phase:
         case Enter(target_sz=wanted):
-            hedged = look.spot - max(Decimal(0), look.delta)  # a slice without a hedge is sold
-            return (wanted - hedged) * look.px >= 2 * carry.market.spot.min_notional
+            # A slice without a hedge is sold; what lots leave over is not.
+            kept = look.spot if look.hedged else look.spot - max(Decimal(0), look.delta)
+            return (wanted - kept) * look.px >= 2 * carry.market.spot.min_notional
         case Exit(why=why):
             return why == FLATTEN
         case _:
