@@ -30,7 +30,7 @@ def demo(config: Path | None, state_db: str | None, seed: int) -> int:
     from carry.storm.invariants import Violation
 
     found = Path(places.find(config, state_db, config_needed=False).journal)
-    file = found if state_db else found.with_name("demo.db")
+    file = found if state_db else found.with_name(places.DEMO)
     click.echo("~ the script   < seen   = believed   > asked   ! alert   ? waits for")
     week = Demo(seed, _teller())
     try:

@@ -10,6 +10,7 @@ from carry.shell import bot, places
 from carry.shell.connecting import Refused
 from carry.shell.loop import Manner
 from carry.shell.status import report
+from carry.shell.would import would
 
 from .where import where
 
@@ -19,6 +20,9 @@ from .where import where
 @click.option("--once", is_flag=True, help="Look once, finish what is open, and end.")
 @click.option("--dry-run", is_flag=True, help="Decide everything and send nothing.")
 @click.option("--paper", is_flag=True, help="The live market, a simulated account; no key.")
+@click.option(
+    "--unproven", metavar="WORDS", help="Mainnet before its evidence: the words of OPERATIONS.md."
+)
 @click.option("--interval-ms", type=click.IntRange(100, 60_000), help="Longest time between looks.")
 def run(
     config: Path | None,
@@ -26,6 +30,7 @@ def run(
     once: bool,
     dry_run: bool,
     paper: bool,
+    unproven: str | None,
     interval_ms: int | None,
 ) -> int:
     """The bot: look, decide, write down, act, until it is stopped.
@@ -45,12 +50,16 @@ def run(
         once=once,
         dry_run=dry_run,
         paper=paper,
+        unproven=unproven,
     )
     # In the background nobody reads the console: the log file has the same, and rotates.
     result = bot.run(where, manner, console=once or sys.stdout.isatty())
     if once:
         for one in report(0, result.state)["gates"]:
             click.echo(shown(one))
+        if dry_run:
+            for sentence in would(result.state):
+                click.echo(sentence)
         _left(result)
     if result.refusal is not None:
         raise Refused(result.refusal)

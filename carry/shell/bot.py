@@ -17,6 +17,7 @@ from carry.core.state import State
 from carry.core.step import naked
 from carry.venues.base import ReadFailed, Venue
 
+from . import ladder
 from .commands import overridden
 from .config_file import load
 from .connecting import (
@@ -57,7 +58,7 @@ def run(places: Places, manner: Manner, *, console: bool = True) -> Result:
     assert policy is not None, "places.find(config_needed=True) reads it"
     assert wiring is not None, "places.find(config_needed=True) reads it"
     paper = manner.paper
-    refuse_unbuilt(wiring, manner.dry_run or paper)
+    _let_in(places, policy, manner)
     account, network = account_of(wiring, paper), network_of(wiring, paper)
     stop = threading.Event()
     redact = Redactor()
@@ -120,6 +121,15 @@ def run(places: Places, manner: Manner, *, console: bool = True) -> Result:
         )
         _summary(log, clock, result, bot)
         return result
+
+
+def _let_in(places: Places, policy: Policy, manner: Manner) -> None:
+    """Whether this run may send orders: real money goes by evidence. Raises Refused."""
+    simulated = manner.dry_run or manner.paper
+    assert places.wiring is not None
+    refuse_unbuilt(places.wiring, simulated)
+    if ladder.needed(places) and not simulated:
+        ladder.check(places, policy, manner.unproven)
 
 
 def introduce(venue: Venue, log: EventLog, *, dry_run: bool) -> None:

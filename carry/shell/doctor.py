@@ -20,7 +20,7 @@ from carry.core.step import gates, step
 from carry.venues.base import Clock, ReadFailed, Venue
 
 from . import findings as tell
-from . import outlook
+from . import ladder, outlook
 from .connecting import Refused, account_of, connected, key_of, refuse_unbuilt
 from .database import JournalRefused, NoJournal
 from .findings import DAY_MS, RED, Finding
@@ -175,6 +175,8 @@ def consult(places: Places, address: str | None) -> Report:
         refuse_unbuilt(wiring, dry_run=False)
     except Refused as refused:
         before.append(Finding(RED, "build", str(refused), "use testnet, or wait for that version"))
+    if ladder.needed(places):
+        before.append(_evidence(places, policy))
     key = None
     try:
         key = key_of(wiring, account, False, redact)
@@ -197,6 +199,18 @@ def consult(places: Places, address: str | None) -> Report:
             before=before,
             state=_remembered(places) if account == own else None,
         )
+
+
+def _evidence(places: Places, policy: Policy) -> Finding:
+    """How far up the ladder the journals reach, and whether that is far enough for this config."""
+    text = "; ".join(ladder.told(ladder.rungs(places, policy)))
+    wanted = ladder.asked_for(policy)
+    try:
+        ladder.check(places, policy)
+    except Refused:
+        step = "docs/OPERATIONS.md has the rungs"
+        return Finding(RED, "evidence", f"this config asks for {wanted}; {text}", step)
+    return Finding(tell.GREEN, "evidence", f"enough for {wanted}; {text}")
 
 
 def _remembered(places: Places) -> State | None:

@@ -51,6 +51,7 @@ class Manner:
     once: a single look. dry_run: nothing is sent. until_flat_ms: end when everything is closed, or
     after this long; None for an endless run. ticks_max: end after so many (measurements, tests).
     live: a real network. paper: a simulated account on the config's market.
+    unproven: the operator's words for real money without the evidence of `ladder`.
     """
 
     interval_ms: int = 1_000
@@ -59,6 +60,7 @@ class Manner:
     dry_run: bool = False
     live: bool = False
     paper: bool = False
+    unproven: str | None = None
     until_flat_ms: int | None = None
     ticks_max: int | None = None
 

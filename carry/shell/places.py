@@ -16,6 +16,7 @@ from .wiring import Wiring
 CONFIG = Path("config.yaml")
 HISTORY = "history.json"  # what `carry ops` says of its copy of the journal
 PAPER = "paper.db"
+DEMO = "demo.db"
 
 
 class MemoryRefused(Exception):
