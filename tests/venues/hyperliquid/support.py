@@ -241,5 +241,5 @@ def recorded(name: str) -> Path:
     path = DATA / name
     if not path.exists():
         # The recordings are not part of the project; replies made by hand are tested beside them.
-        pytest.skip(f"the recordings are not on this machine: {path}")
+        pytest.skip(f"no recordings: {path}")
     return path
