@@ -145,6 +145,7 @@ class Desk:
         identified: bool = False,
         account: str = ACCOUNT,
         total_has_pnl: bool = False,
+        wallet: str | None = None,
         **options: Any,
     ) -> None:
         market = SeededMarket(seed, START_MS - START_MS % 3_600_000, tuple(coins))
@@ -152,7 +153,7 @@ class Desk:
         self.exchange.funding.history_sample_ms = 3_600_000
         self.exchange.set_start(START_MS)
         if usdc is not None:
-            self.exchange.open_account(ACCOUNT, mode=mode, usdc=usdc)
+            self.exchange.open_account(ACCOUNT, mode=mode, usdc=usdc, wallet=wallet)
         if approve and usdc is not None:
             self.exchange.approve(AGENT.address, ACCOUNT, "bot")
         self.clock = DirectClock(self.exchange, skew_ms)

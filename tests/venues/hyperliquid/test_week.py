@@ -1,7 +1,8 @@
 """A carry of days in split and unified accounts, under every open question of the reference.
 
 CARRY_WEEK_HOURS says for how long (168 is the week); each open question of the reference is
-answered the other way for a shorter while.
+answered the other way for a shorter while (CARRY_SWITCHED_HOURS), in the modes of
+CARRY_SWITCHED_MODES; a split account begins with all of its money in the spot wallet.
 """
 
 import os
@@ -20,7 +21,8 @@ from tests.venues.hyperliquid.whole import MINUTE_MS, Whole
 
 HOURS = int(os.environ.get("CARRY_WEEK_HOURS", "3"))
 SWITCHED_HOURS = min(HOURS, int(os.environ.get("CARRY_SWITCHED_HOURS", "1")))
-HYPE, HYPE_TOKEN = 159, 150
+SWITCHED_MODES = os.environ.get("CARRY_SWITCHED_MODES", UNIFIED).split(",")
+HYPE, HYPE_TOKEN, USDC_TOKEN = 159, 150, 0
 BASE = Policy(markets=(MarketPolicy(base="HYPE"),))
 POLICY = attrs.evolve(
     BASE,
@@ -66,10 +68,26 @@ def test_a_week(mode: str) -> None:
     lived(started(mode), HOURS)
 
 
+@pytest.mark.parametrize("wallet", ["spot", "perp"])
+@pytest.mark.timeout(3_600)
+def test_a_week_that_begins_with_all_money_in_one_wallet(wallet: str) -> None:
+    """What the other leg needs is moved by the agent before the first order, and all is entered."""
+    bot = started(SPLIT, wallet=wallet)
+    lived(bot, HOURS)
+    account = bot.desk.exchange.accounts[ACCOUNT]
+    moved = [row for row in account.transfers if row["delta"]["type"] != "deposit"]
+    assert moved
+    assert account.spot[HYPE_TOKEN].total * 25 > 1_000
+    assert min(account.perp_cash, account.spot[USDC_TOKEN].total) >= 0
+
+
+@pytest.mark.parametrize("mode", SWITCHED_MODES)
 @pytest.mark.parametrize(("name", "value"), OTHER_WAY, ids=lambda value: str(value))
-def test_every_open_question_answered_the_other_way(name: str, value: str) -> None:
+@pytest.mark.timeout(3_600)
+def test_every_open_question_answered_the_other_way(name: str, value: str, mode: str) -> None:
     counted = name == "unified_total"  # the operator is asked which way it is, and says so
-    bot = started(UNIFIED, switches={name: value}, total_has_pnl=counted)
+    wallet = "spot" if mode == SPLIT else None
+    bot = started(mode, switches={name: value}, total_has_pnl=counted, wallet=wallet)
     lived(bot, SWITCHED_HOURS, READS_APART_USD if counted else D("0.01"))
 
 
