@@ -363,11 +363,11 @@ class Risk:
     account_age_ms_max: int = knob(
         60_000, "ms", "positions and balances older than this stop entries", lo=1_000, hi=3_600_000
     )
-    prints_age_ms_max: int = knob(
-        7_800_000,
+    prints_age_ms_max: int | None = knob(
+        None,
         "ms",
-        "settled funding older than this stops entries: two hours and ten minutes",
-        lo=3_600_000, hi=86_400_000,
+        "settled funding older than this stops entries; left out: 70 minutes past the interval",
+        lo=3_600_000, hi=86_400_000, optional=True,
     )
     skew_ms_warn: int = knob(2_000, "ms", "clock skew that alerts", lo=100, hi=60_000)
     skew_ms_max: int = knob(5_000, "ms", "clock skew that stops entries", lo=100, hi=60_000)

@@ -22,6 +22,8 @@ SWITCH = "switch to "  # how an exit for a better market is named, before its co
 CRUMBS = Decimal("0.5")  # share of its size below which a market does not enter for want of money
 AGENT_MS_MIN = 48 * 3_600_000  # no entry with less left of the agent's validity
 DAY_MS = 86_400_000
+HOUR_MS = 3_600_000
+LATE_MS = 70 * 60_000  # by how much a settlement may be late before it is missing
 VOLATILITY_MS_MAX = 3_600_000  # closes read longer ago than this say nothing of how wild it is now
 
 
@@ -319,6 +321,11 @@ class Prospect:
         return all(gate.passes for gate in self.gates)
 
 
+def _prints_age_ms_max(state: State) -> int:
+    named = state.policy.risk.prints_age_ms_max
+    return state.capabilities.interval_h * HOUR_MS + LATE_MS if named is None else named
+
+
 def _slice_gate(state: State, carry: Carry) -> Gate:
     """Whether a slice, less the dust that is unhedged already, takes the smallest order there is.
 
@@ -377,7 +384,7 @@ def entry_gates(state: State, carry: Carry, found: Offer) -> Iterator[Gate]:
     printed = None
     if carry.forecast is not None and state.venue_ms is not None:
         printed = max(0, state.venue_ms - carry.forecast.last_at_ms)
-    yield _at_most("funding_age_ms", coin, printed, policy.risk.prints_age_ms_max, True)
+    yield _at_most("funding_age_ms", coin, printed, _prints_age_ms_max(state), True)
     wild = carry.volatility if state.now_ms - carry.volatility_ms <= VOLATILITY_MS_MAX else None
     yield _at_most("volatility", coin, wild, strategy.volatility.max)
     smallest = max(strategy.min_exposure_usd, 2 * market.min_notional if market else ZERO)

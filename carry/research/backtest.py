@@ -52,7 +52,6 @@ class Backtest:
     slippage: Mapping[Decimal, Figures]
     later: Figures
     rules: Mapping[str, Ruled]
-    notes: Sequence[str]
 
     @property
     def residual_usd(self) -> Decimal:
@@ -72,7 +71,7 @@ def backtest(
     progress: Progress = lambda done, of: None,
 ) -> Backtest:
     """Read, run, and figure out. coins: empty for all that the folder has. Raises BadRecording."""
-    setup, digest, coverage, notes = prepare(
+    setup, digest, coverage = prepare(
         folder, coins, policy, since_ms=since_ms, until_ms=until_ms, capital_usd=capital_usd
     )
     variants = [attrs.evolve(setup, slippage=factor) for factor in FACTORS]
@@ -88,7 +87,6 @@ def backtest(
         slippage=found,
         later=lived[-1],
         rules=ruled(setup),
-        notes=notes,
     )
 
 
@@ -109,7 +107,7 @@ def prepare(
     since_ms: int | None = None,
     until_ms: int | None = None,
     capital_usd: Decimal | None = None,
-) -> tuple[Setup, str, tuple[Coverage, ...], tuple[str, ...]]:
+) -> tuple[Setup, str, tuple[Coverage, ...]]:
     """The run over a folder, a digest of what was read, what it covers, and what to say of it."""
     if not folder.is_dir():
         raise BadRecording(f"{folder}: is not a folder")
@@ -151,12 +149,12 @@ def prepare(
                 hours_missing=track.perp.missing,
             )
         )
-    policy, notes = _fitted(policy, tuple(tracks), intervals[0])
+    policy = attrs.evolve(policy, markets=tuple(MarketPolicy(base=coin) for coin in tracks))
     capital = capital_usd or capital_of(policy)
     setup = Setup(
         policy=policy, tracks=kept, start_hour=start, end_hour=end, capital_usd=capital
     )
-    return setup, digest.hexdigest()[:16], tuple(coverage), notes
+    return setup, digest.hexdigest()[:16], tuple(coverage)
 
 
 def all_of(folder: Path) -> tuple[str, ...]:
@@ -176,19 +174,6 @@ def _spot(track: Track, start: int) -> tuple[bool, str]:
     if track.spot.first > begin:
         return False, f"spot is recorded from {iso(track.spot.first)} only"
     return True, ""
-
-
-def _fitted(
-    policy: Policy, coins: Sequence[str], interval_h: int
-) -> tuple[Policy, tuple[str, ...]]:
-    """The policy for these markets and this interval, and what was changed for it."""
-    policy = attrs.evolve(policy, markets=tuple(MarketPolicy(base=coin) for coin in coins))
-    age_ms = interval_h * HOUR_MS + 70 * 60_000
-    if policy.risk.prints_age_ms_max >= age_ms:
-        return policy, ()
-    risk = attrs.evolve(policy.risk, prints_age_ms_max=age_ms)
-    said = f"funding is paid every {interval_h} h here: prints_age_ms_max is {age_ms} for this run"
-    return attrs.evolve(policy, risk=risk), (said,)
 
 
 def notional_of(policy: Policy) -> Decimal:

@@ -51,7 +51,6 @@ def as_json(found: Backtest) -> dict[str, Any]:
         "latency_ms": setup.latency_ms,
         "books": MODEL,
         "policy": setup.policy.source,
-        "notes": list(found.notes),
         "residual_usd": show(found.residual_usd),
         "bot": _figures(found.bot),
         "slippage": {show(k): _figures(one) for k, one in found.slippage.items()},
@@ -132,7 +131,7 @@ def table(found: Backtest) -> str:
                 f"{one.coin}: {one.prints_missing} payments and {one.hours_missing} hours of "
                 "prices are missing in the recording"
             )
-    lines += [*found.notes, ""]
+    lines.append("")
     rows = [HEAD, *(_cells(coin, row) for coin, row in bot.markets.items())]
     rows += [_cells("all", bot.total)]
     rows += [_cells(str(year), row, rounds=False) for year, row in bot.years.items()]

@@ -44,7 +44,6 @@ class Prediction:
     costs_usd: Decimal
     funding_usd: Decimal
     found: Figures
-    notes: Sequence[str]
 
     @property
     def days(self) -> Decimal:
@@ -95,7 +94,7 @@ def predict(
             f"{iso(whole.end_hour)}, {hours // HOURS_A_DAY} days; nothing is predicted from less "
             f"than {DAYS_MIN}"
         )
-    setup, _, _, notes = prepare(
+    setup, _, _ = prepare(
         folder, coins, policy, since_ms=since * HOUR_MS, capital_usd=capital_usd
     )
     lived = Run(setup).live(
@@ -112,7 +111,6 @@ def predict(
         costs_usd=pnl.fees_usd - pnl.slippage_usd,
         funding_usd=pnl.funding_usd,
         found=found,
-        notes=notes,
     )
 
 
@@ -140,7 +138,6 @@ def told(it: Prediction) -> list[str]:
         "  nearest liquidation: "
         + ("never a short" if near is None else f"a rise of {_percent(near)} % more"),
     ]
-    lines += [f"  ({note})" for note in it.notes]
     lines += [f"WARNING: {text}" for text in it.warnings]
     return [*lines, "It is what would have come of that time, not a promise of the next."]
 

@@ -50,6 +50,7 @@ RELATIONS = {
 # What a key that is left out by default looks like when it is given.
 SAMPLES = {
     "strategy.delta_band_usd": "20",
+    "risk.prints_age_ms_max": "7800000",
     "risk.hard_cap": "3000",
     "fees.spot_maker": "0.04%",
     "fees.spot_taker": "0.07%",

@@ -100,7 +100,7 @@ def changed(policy: Policy, key: str, text: str, where: str) -> Policy:
     value: Any = text
     if isinstance(old, bool):
         value = text == "true"
-    elif isinstance(old, int):
+    elif isinstance(old, int) or name.endswith("_ms_max"):
         value = int(text)
     elif isinstance(old, Decimal) or old is None:
         value = rate(text)

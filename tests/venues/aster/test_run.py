@@ -23,7 +23,7 @@ account: {{address: '{user}', agent_key: {{file: agent.key}}}}
 markets: [{{base: BTC}}]
 interval_ms: 500
 strategy: {{target_usd_notional: 400, horizon_h: 2000, volatility: {{max: 20}}}}
-risk: {{slice_usd: 400, prints_age_ms_max: 30000000, max_spread_bps: 40}}
+risk: {{slice_usd: 400, max_spread_bps: 40}}
 """
 
 

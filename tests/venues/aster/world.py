@@ -38,7 +38,7 @@ interval_ms: {interval_ms}
 strategy: {{target_usd_notional: 1500, horizon_h: 2000, volatility: {{max: 20}}{strategy}}}
 risk: {{slice_usd: 400, per_symbol_notional_cap: 4000, portfolio_notional_cap: 9000,
   quote_age_ms_max: 120000, account_age_ms_max: 240000, context_age_ms_max: 240000,
-  prints_age_ms_max: 30000000, max_spread_bps: 40}}
+  max_spread_bps: 40}}
 """
 
 
