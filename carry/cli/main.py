@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "explain": ("explain", "One tick of the past: what was known, each gate, what came of it."),
     "replay": ("replay", "Decide journaled ticks again and compare."),
     "backtest": ("backtest", "The bot over recorded funding and prices: what it earned, and why."),
+    "sweep": ("sweep", "Many settings over a recording, judged where they were not chosen."),
     "bundle": ("bundle", "One redacted file of ticks, policy and versions that replays elsewhere."),
     "storm": ("storm", "Whole bots against the exchange under faults; promises are checked."),
     "config": ("config", "Check or show the config."),
@@ -126,6 +127,8 @@ def _told(error: Exception) -> int:
     from carry.research.bundle import Leaks
     from carry.research.past import NotThere, Unreadable
     from carry.research.predict import TooShort
+    from carry.research.space import BadSpace
+    from carry.research.sweep import Missing, NotThisSweep
     from carry.shell.commands import Refused as CommandRefused
     from carry.shell.config_file import ConfigError
     from carry.shell.connecting import Refused
@@ -160,6 +163,9 @@ def _told(error: Exception) -> int:
         Unreadable: 1,
         Leaks: 3,
         TooShort: 1,
+        BadSpace: 2,
+        NotThisSweep: 2,
+        Missing: 1,
     }
     code = codes.get(type(error))
     if code is None:

@@ -7,7 +7,7 @@ from .making import lived
 def journal(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Two markets entered, held over a payment and closed, without faults."""
     path = tmp_path_factory.mktemp("research") / "carry.db"
-    lived(path, 4, 240, start_s=3_000)  # ten minutes before a payment
+    lived(path, 4, 170, start_s=3_000)  # ten minutes before a payment
     return str(path)
 
 

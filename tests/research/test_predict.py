@@ -12,7 +12,7 @@ from carry.cli.main import carry, main
 from carry.core.num import use_exact_context
 from carry.core.policy import MarketPolicy, Policy, Strategy
 from carry.exchange.recorded import BadRecording
-from carry.research.predict import Prediction, TooShort, predict, told
+from carry.research.predict import TooShort, as_json, predict, told
 
 from .recordings import record
 
@@ -43,29 +43,19 @@ def test_a_rich_month_is_entered_and_held(rich: Path) -> None:
     assert it.found.nearest is not None
     assert it.found.residual_usd == 0
     assert it.warnings == ()
-    _warns_of_an_edge_below_cost(it)
     text = "\n".join(told(it))
     assert text.startswith(f"With these settings over {DAYS}.0 days of data (2025-01-")
     assert "1 entries" in text
     assert "nearest liquidation: a rise of" in text
+    assert json.loads(json.dumps(as_json(it)))["entries"] == 1
 
-
-def _warns_of_an_edge_below_cost(it: Prediction) -> None:
     poor = attrs.evolve(it, funding_usd=it.costs_usd - D("0.01"))
     assert "the edge is below cost" in poor.warnings[0]
     assert attrs.evolve(poor, funding_usd=it.costs_usd + D("0.01")).warnings == ()
 
 
-def test_nothing_is_predicted_from_less_than_thirty_days(tmp_path: Path) -> None:
-    folder = record(tmp_path / "data", hours=29 * 24)
-    with pytest.raises(TooShort, match="29 days; nothing is predicted from less than 30"):
-        predict(folder, QUICK)
-    with pytest.raises(BadRecording, match="none of BTC has both"):
-        predict(folder, attrs.evolve(QUICK, markets=(MarketPolicy(base="BTC"),)))
-
-
 def test_no_entry_and_a_market_without_a_recording_are_warned_of(
-    rich: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    rich: Path, tmp_path: Path
 ) -> None:
     config = tmp_path / "config.yaml"
     config.write_text(
@@ -80,10 +70,20 @@ def test_no_entry_and_a_market_without_a_recording_are_warned_of(
     assert found["missing"] == ["BTC"]
     assert found["warnings"][0].startswith("BTC is not in the recording")
     assert "it would not have entered once" in found["warnings"][1]
-    done = CliRunner().invoke(carry, [*words[:-1], "29"])
-    assert done.exit_code == 2
-    short = record(tmp_path / "data", hours=200)
+    assert CliRunner().invoke(carry, [*words[:-1], "29"]).exit_code == 2
+
+
+def test_nothing_is_predicted_from_less_than_thirty_days(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = record(tmp_path / "data", hours=29 * 24)
+    with pytest.raises(TooShort, match="29 days; nothing is predicted from less than 30"):
+        predict(folder, QUICK)
+    with pytest.raises(BadRecording, match="none of BTC has both"):
+        predict(folder, attrs.evolve(QUICK, markets=(MarketPolicy(base="BTC"),)))
+    config = tmp_path / "config.yaml"
+    config.write_text("venue: {name: embedded}\nmarkets: [{base: HYPE}]\n")
     with pytest.raises(SystemExit) as ended:
-        main(["config", "check", "--config", str(config), "--data", str(short)])
+        main(["config", "check", "--config", str(config), "--data", str(folder)])
     assert ended.value.code == 1
     assert "nothing is predicted" in capsys.readouterr().err

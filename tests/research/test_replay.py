@@ -75,7 +75,7 @@ def test_the_same_rules_leave_no_difference(journal: str, stormy: str) -> None:
         assert (found.exit_code, found.ticks, found.changed) == (0, count(path), 0)
         assert found.text == f"{count(path)} ticks, 0 differences"
     assert replay.replay(stormy).decisions > 50
-    part = replay.replay(journal, 100, 199)
+    part = replay.replay(journal, 50, 149)
     assert (part.ticks, part.exit_code) == (100, 0)
 
 
@@ -119,9 +119,9 @@ def test_after_a_changed_decision_it_begins_anew_at_the_next_checkpoint(
     change(older, "INSERT INTO checkpoints VALUES (50, NULL, ?, ?)", it.tick.chain, text)
 
     monkeypatch.setattr(past, "step", under(never_enters))
-    found = replay.replay(older, None, 200)
+    found = replay.replay(older, None, 150)
     assert (found.changed, found.left_out) == (1, 48)
-    assert found.ticks == 2 + 200 - 50
+    assert found.ticks == 2 + 150 - 50
 
 
 def test_other_words_are_no_other_decision(older: str, monkeypatch: pytest.MonkeyPatch) -> None:
