@@ -64,13 +64,17 @@ def lock_name(places: Places, paper: bool = False) -> str:
     return network_of(places.wiring)
 
 
-# The one place where real money is let in or kept out; tests/shell/test_cli.py holds it.
-REAL_MONEY_REFUSED = "real money is refused until operator alerts are built; use testnet"
+# On Hyperliquid it is let in by evidence, which `ladder` weighs.
+REAL_MONEY_REFUSED = (
+    "real money on aster is refused: its deposits and withdrawals are not read, and the bot was "
+    "not tried under faults there; use its testnet"
+)
 
 
 def refuse_unbuilt(wiring: Wiring, dry_run: bool) -> None:
     """Say no to what this version must not or cannot do."""
-    if wiring.venue.network == "mainnet" and not dry_run:
+    venue = wiring.venue
+    if venue.name == "aster" and venue.network == "mainnet" and not dry_run:
         raise Refused(REAL_MONEY_REFUSED)
 
 

@@ -174,7 +174,7 @@ def consult(places: Places, address: str | None) -> Report:
     try:
         refuse_unbuilt(wiring, dry_run=False)
     except Refused as refused:
-        before.append(Finding(RED, "build", str(refused), "use testnet, or wait for that version"))
+        before.append(Finding(RED, "build", str(refused), "use its testnet"))
     if ladder.needed(places):
         before.append(_evidence(places, policy))
     key = None

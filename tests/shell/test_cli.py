@@ -115,13 +115,22 @@ def test_an_operator_s_mistake_is_one_line(
     assert not (tmp_path / "data").exists()
 
 
-def test_real_money_is_refused(tmp_path: Path) -> None:
+def test_real_money_is_refused_until_it_is_earned(tmp_path: Path) -> None:
     live(tmp_path, "mainnet", ", agent_key: {env: A_KEY}")
     done = carry(tmp_path, "run", A_KEY="11" * 32)
     assert done.returncode == 3
-    assert done.stderr.strip() == (
-        "carry: real money is refused until operator alerts are built; use testnet"
-    )
+    (line,) = done.stderr.splitlines()
+    assert "proven: nothing. Missing: demo: `carry demo` makes it; dry run: " in line
+    wrong = carry(tmp_path, "run", "--unproven", "yes", A_KEY="11" * 32)
+    assert (wrong.returncode, "takes these words and no others" in wrong.stderr) == (3, True)
+
+
+def test_real_money_on_aster_is_refused(tmp_path: Path) -> None:
+    live(tmp_path, "mainnet", ", agent_key: {env: A_KEY}")
+    config = tmp_path / "config.yaml"
+    config.write_text(config.read_text().replace("name: hyperliquid", "name: aster"))
+    done = carry(tmp_path, "run", A_KEY="11" * 32)
+    assert (done.returncode, "real money on aster is refused" in done.stderr) == (3, True)
 
 
 @pytest.mark.parametrize(

@@ -317,11 +317,7 @@ def test_a_canary_that_was_too_short_stays_one(ground: Ground) -> None:
 # --- the bot --------------------------------------------------------------------------------------
 
 
-def test_the_bot_asks_the_ladder_before_it_connects(
-    ground: Ground, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Where real money is let in at all, it is let in by evidence."""
-    monkeypatch.setattr(bot, "refuse_unbuilt", lambda wiring, dry_run: None)
+def test_the_bot_asks_the_ladder_before_it_connects(ground: Ground) -> None:
     places = attrs.evolve(ground.places, policy=policy(SMALL))
     with pytest.raises(Refused, match="Missing: demo: "):
         bot.run(places, Manner(), console=False)
