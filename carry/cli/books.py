@@ -11,6 +11,7 @@ import click
 from carry.core.num import use_exact_context
 from carry.shell import places, screen
 
+from . import progress
 from .look import as_json
 from .where import where
 
@@ -203,3 +204,28 @@ def export(
     output.write_text(text, encoding="utf-8")
     net = screen.cut(str(entries.net_usd(made)), PLACES)
     click.echo(f"{output}: {len(made)} rows, net {net} usd, as `carry pnl` says")
+
+
+@click.command()
+@where
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("report.html"),
+    show_default=True,
+)
+def report(config: Path | None, state_db: str | None, output: Path) -> None:
+    """One page with charts of what was earned, held, paid and risked; opens without a network.
+
+    Needs the extra `report`.
+    """
+    from carry.research import accounts
+    from carry.research import report as charts
+
+    use_exact_context()
+    found = places.find(config, state_db, config_needed=False)
+    with progress.bar("report") as done:
+        text = charts.make(accounts.read(found.journal), done)
+    charts.write(output, text)
+    click.echo(f"{output}: {len(text) // 1_000_000} MB, open it in a browser")

@@ -17,6 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "logs": ("look", "The bot's log, as it is written."),
     "pnl": ("books", "Profit and loss by cause, of any interval; statements."),
     "export": ("books", "The books as double entries, for accounts and taxes."),
+    "report": ("books", "One page with charts of the books, for a browser or paper."),
     "positions": ("look", "Both legs of each market, and what is foreign."),
     "doctor": ("doctor", "Whether live trading could start, and what blocks it; read-only."),
     "pause": ("operate", "Stop entries; what is held stays hedged."),
@@ -127,6 +128,7 @@ def _told(error: Exception) -> int:
     from carry.research.bundle import Leaks
     from carry.research.past import NotThere, Unreadable
     from carry.research.predict import TooShort
+    from carry.research.report_page import ReportRefused
     from carry.research.space import BadSpace
     from carry.research.sweep import Missing, NotThisSweep
     from carry.shell.commands import Refused as CommandRefused
@@ -160,6 +162,7 @@ def _told(error: Exception) -> int:
         HistoryDown: 1,
         NotTaken: 1,
         NotThere: 2,
+        ReportRefused: 1,
         Unreadable: 1,
         Leaks: 3,
         TooShort: 1,
