@@ -12,7 +12,7 @@ from .actions import Action, Alert, Note, Posting
 from .commands import obey
 from .conditions import heard
 from .economics import fold, volatility
-from .holdings import book_fill, book_receipt, compare, journal_old, post
+from .holdings import book_fill, book_receipts, compare, journal_old, post
 from .intents import (
     doubt_all,
     latch,
@@ -335,9 +335,7 @@ def _fills(state: State, read: seen.FillsRead) -> tuple[State, Said]:
 def _receipts(state: State, read: seen.ReceiptsRead) -> tuple[State, Said]:
     said: Said = ()
     if state.account.baseline_usd is not None:
-        for receipt in read.receipts:
-            state, more = book_receipt(state, receipt)
-            said += more
+        state, said = book_receipts(state, read.receipts)
     account = attrs.evolve(state.account, receipts_ms=read.issued_ms)
     floor = slow_floor(state, state.receipts_floor_at_ms, read.since_ms)
     state = attrs.evolve(state, account=account, receipts_floor_at_ms=floor)

@@ -128,6 +128,7 @@ def fold(
     so are absurd ones, beyond `rate_max`. A missing print leaves its weight to the next.
     """
     interval_h = interval_ms // 3_600_000
+    keeps: dict[int, Decimal] = {}  # by intervals gone: an exponential a page, not a print
     for new in prints:
         if abs(new.rate) > rate_max:
             continue
@@ -140,7 +141,9 @@ def fold(
             continue
         # Stamps trail the boundary by some ms: count whole intervals, to the nearest.
         gone = max(1, (new.at_ms - forecast.last_at_ms + interval_ms // 2) // interval_ms)
-        keep = (-LN2 * gone * interval_h / halflife_h).exp()
+        if gone not in keeps:
+            keeps[gone] = (-LN2 * gone * interval_h / halflife_h).exp()
+        keep = keeps[gone]
         forecast = Forecast(
             rate=(forecast.rate * keep + new.rate * (ONE - keep)).quantize(Decimal("1e-16")),
             last_at_ms=new.at_ms,

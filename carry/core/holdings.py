@@ -5,6 +5,7 @@ owned ones only as far as it must; a difference nothing explains is believed whe
 agrees.
 """
 
+from collections.abc import Iterable
 from decimal import Decimal
 
 import attrs
@@ -14,7 +15,7 @@ from .actions import Action, Alert, Note, Posting
 from .economics import apr
 from .intents import booked, latch, leg_set, number_of, set_carry
 from .num import ZERO, show
-from .state import Carry, Doubt, Held, Outside, State
+from .state import Carry, Doubt, Held, Ledger, Outside, State
 from .types import Fill, FundingReceipt, Leg
 
 CONFIRM_MS = 1_000  # a second reply this much later must agree before a belief is lowered
@@ -129,22 +130,24 @@ def shift(carry: Carry, leg: Leg, owned: Decimal, foreign: Decimal, at_ms: int =
     )
 
 
-def post(state: State, posting: Posting) -> tuple[State, Said]:
-    """The totals with one more line of the ledger: the only place where they change."""
-    carry = state.carries.get(posting.coin) if posting.coin is not None else None
-    if carry is not None:
-        carry = attrs.evolve(carry, ledger=ledger.post(carry.ledger, posting))
-        state = set_carry(state, carry)
-    account = state.account
-    account = attrs.evolve(
-        account,
-        transfers_usd=account.transfers_usd + posting.transfers_usd,
-        outside=Outside(
-            ref_cost_usd=account.outside.ref_cost_usd + posting.foreign_usd,
-            cash_usd=account.outside.cash_usd + posting.outside_usd,
-        ),
-    )
-    return attrs.evolve(state, account=account), (posting,)
+def post(state: State, *lines: Posting) -> tuple[State, Said]:
+    """The totals with some more lines of the ledger: the only place where they change."""
+    account, carries = state.account, dict(state.carries)
+    transfers = account.transfers_usd
+    foreign, cash = account.outside.ref_cost_usd, account.outside.cash_usd
+    totals: dict[str, Ledger] = {}
+    for line in lines:
+        if line.coin is not None and line.coin in carries:
+            before = totals.get(line.coin, carries[line.coin].ledger)
+            totals[line.coin] = ledger.post(before, line)
+        transfers += line.transfers_usd
+        foreign += line.foreign_usd
+        cash += line.outside_usd
+    for coin, total in totals.items():
+        carries[coin] = attrs.evolve(carries[coin], ledger=total)
+    outside = Outside(ref_cost_usd=foreign, cash_usd=cash)
+    account = attrs.evolve(account, transfers_usd=transfers, outside=outside)
+    return attrs.evolve(state, carries=carries, account=account), lines
 
 
 def _external_alert(state: State, carry: Carry, leg: Leg, owned: Decimal, what: str) -> Said:
@@ -211,35 +214,41 @@ def _foreign_at(carry: Carry, at_ms: int) -> Decimal:
     return next(earlier, carry.foreign_perp)
 
 
-def book_receipt(state: State, receipt: FundingReceipt) -> tuple[State, Said]:
-    key = f"funding:{receipt.coin}:{receipt.at_ms}"
-    if key in state.seen or receipt.at_ms < state.receipts_floor_at_ms:
+def book_receipts(state: State, receipts: Iterable[FundingReceipt]) -> tuple[State, Said]:
+    """Payments that were not booked before, all at once: a page of them is one change."""
+    known, moved_at_ms = dict(state.seen), state.account.moved_at_ms
+    lines: list[Posting] = []
+    said: list[Action] = []
+    for receipt in receipts:
+        key = f"funding:{receipt.coin}:{receipt.at_ms}"
+        if key in known or receipt.at_ms < state.receipts_floor_at_ms:
+            continue
+        known[key] = receipt.at_ms
+        moved_at_ms = max(moved_at_ms, receipt.at_ms)
+        carry = state.carries.get(receipt.coin)
+        foreign = None if carry is None else _foreign_at(carry, receipt.at_ms)
+        line = ledger.funding(receipt, foreign)
+        lines.append(line)
+        if carry is not None:
+            said.append(_funding_note(state, receipt, line))
+        said.append(line)
+    if not lines:
         return state, ()
-    state = attrs.evolve(
-        state,
-        seen={**state.seen, key: receipt.at_ms},
-        account=attrs.evolve(
-            state.account, moved_at_ms=max(state.account.moved_at_ms, receipt.at_ms)
-        ),
-    )
-    carry = state.carries.get(receipt.coin)
-    if carry is None:
-        return post(state, ledger.funding(receipt, None))
-    line = ledger.funding(receipt, _foreign_at(carry, receipt.at_ms))
-    state, posted = post(state, line)
-    note = Note(
-        event="funding",
-        coin=receipt.coin,
-        fields={
-            "usd": show(receipt.usd),
-            "ours_usd": show(line.funding_usd),
-            "sz": show(receipt.sz),
-            "rate": show(receipt.rate),
-            "apr": show(apr(receipt.rate, state.capabilities.interval_h)),
-            "paid_at_ms": str(receipt.at_ms),
-        },
-    )
-    return state, (note, *posted)
+    account = attrs.evolve(state.account, moved_at_ms=moved_at_ms)
+    state, _ = post(attrs.evolve(state, seen=known, account=account), *lines)
+    return state, tuple(said)
+
+
+def _funding_note(state: State, receipt: FundingReceipt, line: Posting) -> Note:
+    fields = {
+        "usd": show(receipt.usd),
+        "ours_usd": show(line.funding_usd),
+        "sz": show(receipt.sz),
+        "rate": show(receipt.rate),
+        "apr": show(apr(receipt.rate, state.capabilities.interval_h)),
+        "paid_at_ms": str(receipt.at_ms),
+    }
+    return Note(event="funding", coin=receipt.coin, fields=fields)
 
 
 def journal_old(state: State, number: int, what: str, coin: str) -> tuple[State, Said]:

@@ -65,13 +65,20 @@ class Funding:
         self._means: OrderedDict[tuple[str, int], Decimal] = OrderedDict()
         self._running: dict[str, Running] = {}
         self._next = (0, 0)
+        self._stamps: dict[int, int] = {}
         self.history_sample_ms = HISTORY_SAMPLE_MS
         self.foretells = True
         self.sample_ms = SAMPLE_MS
 
     def stamp(self, hour: int) -> int:
         """When the payment of the hour beginning at `hour` is booked: 15 to 110 ms after it."""
-        return hour * HOUR_MS + 15 + mix(key_of(self.ex.seed, "funding", hour)) % 96
+        kept = self._stamps.get(hour)
+        if kept is None:
+            if len(self._stamps) > _KEPT_MEANS:
+                self._stamps.clear()
+            kept = hour * HOUR_MS + 15 + mix(key_of(self.ex.seed, "funding", hour)) % 96
+            self._stamps[hour] = kept
+        return kept
 
     def next_stamp(self, hour: int) -> int:
         """`stamp` of the hour everybody waits for, kept."""

@@ -51,6 +51,8 @@ class Exchange:
     fee_tier: nobody pays more than this tier. switches: open questions answered otherwise than by
     default (see `switches`). known: every coin there is; left out, `all_coins`. quotes: what the
     maker quotes, where no market draws it.
+    calm_until_ms: until then somebody else vouches that no order fills and no position is
+    liquidated, so quotes are not looked at step by step (a year of hours is mostly that).
     """
 
     def __init__(
@@ -102,6 +104,7 @@ class Exchange:
         self.last_oid = 40_000_000_000
         self.blocks = 0
         self.changed = False
+        self.calm_until_ms = 0
         self.meters = Meters()
         self.removals: dict[str, int] = {}
         self.delisted: dict[int, None] = {}
@@ -275,7 +278,7 @@ class Exchange:
         if self.twaps.running:
             due = min(due, self.twaps.next_ms())
         step = self.quotes.step_ms
-        if self._watched():
+        if self.now >= self.calm_until_ms and self._watched():
             due = min(due, self.now - self.now % step + step)
         return due
 

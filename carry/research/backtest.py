@@ -17,6 +17,7 @@ from carry.exchange.recorded import BadRecording, sort_files
 
 from .figures import Figures, figures
 from .hourly import Run, Setup
+from .quiet import forecasts_of
 from .rules import Ruled, ruled
 
 FACTORS: Final = (Decimal("0.5"), ONE, Decimal(2))
@@ -73,6 +74,10 @@ def backtest(
     """Read, run, and figure out. coins: empty for all that the folder has. Raises BadRecording."""
     setup, digest, coverage = prepare(
         folder, coins, policy, since_ms=since_ms, until_ms=until_ms, capital_usd=capital_usd
+    )
+    setup = attrs.evolve(
+        setup,
+        forecasts=forecasts_of(setup.tracks, setup.policy, setup.start_hour, setup.end_hour),
     )
     variants = [attrs.evolve(setup, slippage=factor) for factor in FACTORS]
     variants.append(attrs.evolve(setup, later=1))

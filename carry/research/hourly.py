@@ -23,6 +23,7 @@ from carry.core.types import Book, Fill, FundingReceipt, Leg
 from carry.exchange.assets import USDC_TOKEN
 from carry.exchange.bars import OPEN_MINUTE, STEP_MS, Bars, Track
 from carry.exchange.direct import Direct, Throttled
+from carry.exchange.listener import level_of
 from carry.exchange.model import Exchange
 from carry.exchange.paths import HOUR_MS, MINUTE_MS
 from carry.shell.by_value import DirectVenue, Unmetered
@@ -33,6 +34,7 @@ from carry.shell.value_calls import Call
 from carry.shell.value_journal import Said, ValueJournal
 from carry.shell.value_stream import LocalLink, OwnFeed, ValueStream
 
+from .quiet import Forecasts, Quiet, forecasts_of
 from .quoting import coins_of
 
 AGENT: Final = "0x" + "a" * 40
@@ -48,7 +50,8 @@ there is."""
 class Setup:
     """One run. capital_usd: what the account begins with. slippage: factor on spread and inverse
     depth. later: hours by which prices come after decisions. latency_ms: there and back of an
-    order. end_hour: the hour since the epoch before which the last decision is made.
+    order. end_hour: the hour since the epoch before which the last decision is made. awake: hours
+    that decide nothing are not slept through. forecasts: of this recording, where they are known.
     """
 
     policy: Policy
@@ -61,6 +64,8 @@ class Setup:
     latency_ms: int = LATENCY_MS
     mode: str = "unified"
     seed: int = 1
+    awake: bool = False
+    forecasts: Forecasts | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -137,7 +142,8 @@ class HourStream(ValueStream):
         step = self._run.exchange.now // STEP_MS
         if step != self._step:
             self._step = step
-            events += tuple(self._run.touches())
+            # Before what happened: it is valued at prices of its own time.
+            events = (*self._run.touches(), *events)
         return events, gaps
 
 
@@ -210,7 +216,7 @@ class Run:
         self.exchange.funding.foretells = False
         self.address = play_account().lower()
         # An order of the decision arrives as the quotes move to the bar's open.
-        decide_ms = OPEN_MINUTE * MINUTE_MS - setup.latency_ms // 2
+        self.decide_ms = decide_ms = OPEN_MINUTE * MINUTE_MS - setup.latency_ms // 2
         start_ms = setup.start_hour * HOUR_MS + decide_ms
         self.exchange.set_start(start_ms - decide_ms)
         self.account = self.exchange.open_account(
@@ -240,9 +246,15 @@ class Run:
         self.bot.gatherer.slow_weight_max = NEVER_MS
         self.clock.works = self._works
         self._shots: list[Shot] = []
-        self._month = (0, 0)
+        self._quiet = None if setup.awake else Quiet(self, self._forecasts())
         self._told: Callable[[int], None] = lambda hour: None
         self.clock.next_hour = self._next_hour
+
+    def _forecasts(self) -> Forecasts:
+        setup = self.setup
+        if setup.forecasts is not None:
+            return setup.forecasts
+        return forecasts_of(setup.tracks, setup.policy, setup.start_hour, setup.end_hour)
 
     def _venue(self, link: LocalLink) -> DirectVenue:
         venue = DirectVenue(
@@ -260,12 +272,14 @@ class Run:
     def touches(self) -> Iterator[BookSeen]:
         """The best bid and offer of every book, as a stream tells them."""
         now = self.exchange.now
-        for coin in self.setup.policy.coins:
-            for leg in Leg:
-                book = self.direct.book(coin, leg)
-                if book is not None:
-                    best = Book(book.bids[:1], book.asks[:1], now)
-                    yield BookSeen(coin=coin, leg=leg, book=best, seen_ms=now, full=False)
+        for name, coin in self.exchange.coins.items():
+            for leg, asset in ((Leg.SPOT, coin.spot), (Leg.PERP, coin.perp)):
+                book = self.exchange.books[asset.asset_id]
+                bid, ask = book.best(bids=True, now=now), book.best(bids=False, now=now)
+                if bid is not None and ask is not None:
+                    sides = [(level_of(asset, side.px, side.sz),) for side in (bid, ask)]
+                    best = Book(sides[0], sides[1], now)
+                    yield BookSeen(coin=name, leg=leg, book=best, seen_ms=now, full=False)
 
     def _carry(self, call: Call) -> tuple[int, Any]:
         """There and back: a read takes no time, an order half the latency each way."""
@@ -299,12 +313,20 @@ class Run:
             del self.account.fundings[: -KEPT_ROWS // 2]
         if len(self.account.transfers) > KEPT_ROWS:
             del self.account.transfers[: -KEPT_ROWS // 2]
-        decided = datetime.fromtimestamp((hour - 1) * 3600, timezone.utc)
-        if (decided.year, decided.month) != self._month:
-            self._month = (decided.year, decided.month)
+        decided = (self.exchange.now - self.decide_ms) // HOUR_MS
+        if self.is_month(decided) or not self._shots:
             self._shots.append(self._shot())
+        if self._quiet is not None:
+            hour = self._quiet.until(hour)
         self._told(hour)
         return hour
+
+    @staticmethod
+    def is_month(hour: int) -> bool:
+        """Whether a UTC month begins with this hour: there the books are kept."""
+        if hour % 24:
+            return False
+        return datetime.fromtimestamp(hour * 3600, timezone.utc).day == 1
 
     def live(self, told: Callable[[int], None] = lambda hour: None) -> Lived:
         """The whole run; `told` hears each hour (since the epoch) in which a decision is made."""

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from carry.cli.main import carry
 from carry.core import economics
-from carry.core.policy import FeePolicy, Policy, Strategy
+from carry.core.policy import FeePolicy, Policy, Risk, Strategy
 from carry.core.types import Fill, Leg, Side
 from carry.exchange.recorded import BadRecording
 from carry.research.backtest import Backtest, backtest, prepare
@@ -40,6 +40,33 @@ def setup_of(folder: Path, policy: Policy = QUICK, **more: Any) -> Setup:
 
 def lived(folder: Path, policy: Policy = QUICK, **more: Any) -> Lived:
     return Run(setup_of(folder, policy, **more)).live()
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two coins that turn by turns; the second is dear to hold by its basis now and then."""
+    folder = tmp_path_factory.mktemp("two") / "data"
+    record(folder, hours=210, rate=turning)
+    return record(
+        folder, hours=210, coin="BTC", spot="UBTC", px=60_000.0, basis=0.001,
+        rate=lambda hour: 0.0001 if 80 <= hour < 170 else 0.00001,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("cap, drawdown", [("400", "100"), ("800", "0.4")])
+def test_hours_slept_through_decide_nothing(two: Path, cap: str, drawdown: str) -> None:
+    """Awake in every hour or only where something may change: the same trades, books and marks."""
+    risk = Risk(portfolio_notional_cap=D(cap), max_drawdown_usd=D(drawdown))
+    policy = attrs.evolve(QUICK, risk=risk)
+    asleep, awake = (lived(two, policy, awake=awake) for awake in (False, True))
+    assert asleep.ticks < awake.ticks / 2 + 40
+    assert len(own(awake.fills)) >= 4
+    assert asleep.fills == awake.fills
+    assert asleep.receipts == awake.receipts
+    assert asleep.shots[-1] == awake.shots[-1]
+    assert asleep.state.latches.keys() == awake.state.latches.keys()
+    assert asleep.state.high_water_usd == awake.state.high_water_usd
+    assert ("drawdown" in awake.state.latches) == (drawdown == "0.4")
 
 
 def own(fills: Sequence[Fill]) -> list[Fill]:
