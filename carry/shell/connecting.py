@@ -183,9 +183,9 @@ def paper_connected(
     from carry.venues.hyperliquid.constants import Network
     from carry.venues.hyperliquid.venue import connect
 
-    from .paper import PaperAccount, PaperVenue
+    from .paper import PaperAccount, PaperVenue, kept_coins
 
-    where = wiring.venue
+    where, file = wiring.venue, places.journal_folder / PAPER_FILE
     if where.name == "aster":
         raise Refused("--paper follows Hyperliquid's market only; on Aster use --dry-run")
     clock: Clocks
@@ -203,7 +203,8 @@ def paper_connected(
             ws_url=where.ws_url,
             pinned=policy.token_ids,
         )
-    listed = live.markets(policy.coins).markets
+    coins = tuple(sorted({*policy.coins, *kept_coins(file)}))
+    listed = live.markets(coins).markets
     for coin in list(listed)[:1]:
         live.book(coin, Leg.PERP)  # for its stamp: the account lives in the venue's time
     account = PaperAccount(
@@ -212,9 +213,9 @@ def paper_connected(
         clock.venue_ms() or clock.wall_ms(),
         funds_usd=where.funds_usd,
         mode=where.mode,
-        file=places.journal_folder / PAPER_FILE,
+        file=file,
     )
-    return PaperVenue(live, account, policy.coins, clock), clock
+    return PaperVenue(live, account, coins, clock), clock
 
 
 def role_asker(wiring: Wiring) -> Callable[[str], str] | None:

@@ -45,6 +45,23 @@ ASK_AGAIN_MS: Final = 20_000  # between two tries for a rate that was not told y
 CATCH_UP_H: Final = 480  # one page of the venue's history of prints
 
 
+def kept_coins(file: Path) -> tuple[str, ...]:
+    """The markets an account was made with: it needs them again, whatever the config says."""
+    try:
+        return tuple(msgspec.json.decode(file.read_bytes())["coins"])
+    except FileNotFoundError:
+        return ()
+    except (OSError, LookupError, TypeError, ValueError) as error:
+        raise _damaged(file, error) from None
+
+
+def _damaged(file: Path, error: BaseException) -> JournalRefused:
+    return JournalRefused(
+        f"{file}: the paper account cannot be continued ({error}). If the venue does not list one "
+        "of its markets, wait for it; to begin anew, move this file and paper's journal away"
+    )
+
+
 class PaperAccount:
     """The simulated account, its exchange and its file.
 
@@ -87,6 +104,7 @@ class PaperAccount:
             return
         ex = self.exchange
         data = {
+            "coins": list(ex.coins),
             "exchange": snapshot(self._gateway),
             "owed": ex.funding.owed,
             "marks": ex.quotes.marks,
@@ -112,10 +130,7 @@ class PaperAccount:
             ]
             ex.quotes.marks = {coin: (px[0], px[1]) for coin, px in data["marks"].items()}
         except (OSError, LookupError, TypeError, ValueError, BadState) as error:
-            raise JournalRefused(
-                f"{file}: the paper account cannot be continued ({error}). If a market was taken "
-                "out of the config, put it back; to begin anew, move this file and paper's journal"
-            ) from None
+            raise _damaged(file, error) from None
 
 
 class PaperVenue(DirectVenue):

@@ -26,7 +26,7 @@ from carry.core.state import HedgeOk, Idle
 from carry.core.types import Book, Leg, Level, Side, Tif
 from carry.exchange.paths import HOUR_MS
 from carry.shell.database import JournalRefused, NoJournal
-from carry.shell.paper import PaperAccount, PaperVenue
+from carry.shell.paper import PaperAccount, PaperVenue, kept_coins
 from carry.shell.reader import Reader
 from carry.storm.draw import Case, Strike
 from carry.storm.faults import Condition
@@ -308,14 +308,18 @@ def test_mainnet_on_paper_needs_neither_key_nor_account(tmp_path: Path) -> None:
     assert not (tmp_path / "data/carry.db").exists()
 
 
-def test_another_market_list_says_how_to_go_on(tmp_path: Path, held: OnPaper) -> None:
+def test_an_account_needs_the_markets_it_was_made_with(tmp_path: Path, held: OnPaper) -> None:
+    """Whatever the config says by now; and a damaged file says what to do."""
     file = tmp_path / "paper.json"
     markets = held.venue._live.markets(COINS).markets
     given: dict[str, Any] = {"funds_usd": D(500), "mode": "unified", "file": file}
-    first = PaperAccount(held.account, markets, held.exchange.now, **given)
-    first.exchange.books[first.exchange.coins["BTC"].perp.asset_id].take(bids=True, sz=5, now=1)
-    first.exchange.changed = True
-    first.save()
+    assert kept_coins(file) == ()
+    PaperAccount(held.account, markets, held.exchange.now, **given)
+    assert kept_coins(file) == COINS
     only = {"HYPE": markets["HYPE"]}
-    with pytest.raises(JournalRefused, match="put it back"):
+    with pytest.raises(JournalRefused, match="does not list one of its markets"):
         PaperAccount(held.account, only, held.exchange.now, **given)
+    file.write_text("{")
+    for damaged in (kept_coins, lambda f: PaperAccount(held.account, markets, 0, **given)):
+        with pytest.raises(JournalRefused, match="to begin anew"):
+            damaged(file)
