@@ -3,7 +3,7 @@
 venv := bash .ci/venv.sh .venv-test requirements-test.lock && .venv-test/bin/
 
 # The fuzzer is not in the lock: it is built against one Python, and nothing of ours needs it.
-.PHONY: test lint fuzz coverage golden scenario-audit storm bench decision-diff release-journal recorded config-docs lock
+.PHONY: test lint fuzz coverage golden scenario-audit storm rallies bench decision-diff release-journal recorded config-docs lock
 
 test:           ; $(venv)python -m pytest -n auto $(ARGS)
 lint:           ; $(venv)ruff check --output-format concise .; ruff=$$?; .venv-test/bin/mypy && exit $$ruff
@@ -12,6 +12,7 @@ recorded:       ; bash .ci/venv.sh .venv-test requirements-test.lock && env CARR
 golden:         ; $(venv)python -m pytest tests/scenarios --update-golden $(ARGS); git diff --stat -- tests/scenarios
 scenario-audit: ; $(venv)python -m tests.scenarios.audit $(ARGS)
 storm:          ; $(venv)carry storm --seeds 0:$(or $(SEEDS),200) --jobs $$(nproc) $(ARGS)
+rallies:        ; $(venv)python -m carry.storm.rallies $(ARGS)
 bench:          ; $(venv)python -m tests.bench $(ARGS)
 decision-diff:  ; bash .ci/venv.sh .venv-test requirements-test.lock && PYTHON=$$(pwd)/.venv-test/bin/python bash .ci/decision-diff.sh "$(BASE)" $(ARGS)
 release-journal: ; $(venv)python -m tests.research.releases
