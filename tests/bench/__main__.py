@@ -7,14 +7,15 @@ the objects the loop uses, guard and commit on. Machines are noisy: read the rat
 import json
 from pathlib import Path
 
-from tests.bench import micro, whole
+from tests.bench import history, micro, whole
 
 Rows = dict[str, dict[str, object]]
 
 
 def main() -> int:
     rows: Rows = {}
-    for measure in (micro.signing, micro.hold_step, micro.commit, whole.hedge, whole.start):
+    bot = (whole.hedge, whole.start, history.history)
+    for measure in (micro.signing, micro.hold_step, micro.commit, *bot):
         rows.update(measure())
         for name, row in rows.items():
             if not row.get("shown"):

@@ -11,8 +11,10 @@ import pytest
 from carry.base.codec import codec
 from carry.core.observations import BookSeen, Observations
 from carry.core.step import step
+from carry.ops.history.prepare import prepare
 from carry.ops.history.rows import ELSEWHERE, moment
 from carry.ops.history.tables import POSTED, ROLLUPS, TABLES
+from carry.shell import places
 from carry.shell.reader import Reader
 from carry.shell.status import report
 
@@ -252,6 +254,22 @@ def test_a_corrected_row_wins(database: Database, journal: Path, feeds: Callable
     after = everything(database)
     for name in ("fill", "funding", "snapshot", "candle_1m", "alert", "decision"):
         assert after[name] == before[name], name
+
+
+def test_by_the_command_all_of_it_is_copied_again(
+    database: Database, journal: Path, feeds: Callable[..., Any], tmp_path: Path
+) -> None:
+    feed = feeds(database, journal, ticks_max=50)
+    feed.once()
+    database.run("DELETE FROM carry.decision", "UPDATE carry.funding SET usd = 0")
+    text = f"history: {{dsn: {{file: {tmp_path / 'again.dsn'}}}}}\njournal: {{path: {journal}}}\n"
+    (tmp_path / "again.dsn").write_text(database.dsn)
+    (tmp_path / "again.dsn").chmod(0o600)
+    (tmp_path / "config.yaml").write_text(f"venue: {{name: embedded}}\nmarkets: []\n{text}")
+    where = places.find(tmp_path / "config.yaml", None, config_needed=True)
+    assert "copied once more" in prepare(where, again=True).said[-1]
+    drain(feed)  # the one that runs notices by itself
+    same_books(database, journal)
 
 
 def test_a_journal_that_was_put_back_is_copied_again(

@@ -33,7 +33,7 @@ SESSION: Final = {
 }
 INSTALL: Final = (
     "the history needs the extra `timescale`, which is not installed: "
-    "`.venv/bin/python -m pip install 'psycopg[binary]>=3.1'`, or `pip install 'carry[timescale]'`"
+    "`.venv/bin/python -m pip install 'psycopg[binary]>=3.1'`"
 )
 
 

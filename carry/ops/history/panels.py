@@ -326,12 +326,22 @@ OPERATIONS: Final = Board(
             height=5,
         ),
         Panel(
+            title="Copied up to",
+            about="The venue's time of the newest tick in the history, whatever time is on the "
+            "screen. Play money lives in a time of its own: look there.",
+            kind="stat",
+            sql=q.COPIED,
+            unit="dateTimeAsIso",
+            width=6,
+            height=5,
+        ),
+        Panel(
             title="Budgets",
             about="Actions the venue still takes from this address; orders that added in the last "
             "minute; orders not settled.",
             kind="stat",
             sql=q.account_now(("actions_left", "orders_last_minute", "intents_open")),
-            width=12,
+            width=6,
             height=5,
         ),
         Panel(

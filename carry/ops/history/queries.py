@@ -155,6 +155,10 @@ MARKED_TURNS: Final = (
     "AND d.event IN ('entry', 'hedged', 'resize', 'exit', 'flat') "
     f'AND d.coin IN ({MARKETS}) AND $__timeFilter(d."time") ORDER BY 1 LIMIT 500'
 )
+COPIED: Final = (
+    'SELECT extract(epoch FROM max(f."time")) * 1000 AS "copied up to" FROM carry.feed AS f '
+    "WHERE f.account = $account"
+)
 ACCOUNTS: Final = (
     "SELECT a.network || ' ' || a.address AS __text, a.id AS __value FROM carry.account AS a "
     "ORDER BY a.id"
