@@ -114,7 +114,7 @@ CARRY: Final = Board(
         ),
         Panel(
             title="Funding payments",
-            about="Each payment as the venue booked it: above zero received, below zero paid.",
+            about="As the venue booked them, added up by the bar: above zero received, below paid.",
             sql=q.PAYMENTS,
             unit=USD,
             bars=True,
@@ -122,7 +122,8 @@ CARRY: Final = Board(
         ),
         Panel(
             title="Funding settled against forecast",
-            about="The settled rate of an interval, and what was forecast for it an hour before.",
+            about="The settled rate of an interval, and what was forecast an hour before; their "
+            "means by the bar.",
             sql=q.SETTLED,
             unit=SHARE,
             decimals=5,
@@ -393,7 +394,7 @@ OPERATIONS: Final = Board(
         ),
         Panel(
             title="Latency, as copied",
-            about="99 of 100 took at most this long, minute by minute.",
+            about="99 of 100 of a minute took at most this long; of the newest seven days.",
             sql=q.LATENCIES,
             unit=SECONDS,
         ),

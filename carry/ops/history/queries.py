@@ -13,39 +13,49 @@ SECONDS_MAX: Final = 172_800
 FROM, TO = "$__unixEpochFrom()", "$__unixEpochTo()"
 MARKETS: Final = "${market:sqlstring}"
 SHORT: Final = f"{TO} - {FROM} <= {SECONDS_MAX}"
-# Points from the end backwards, so that the end is one of them.
+STEP_S: Final = "greatest({least}, $__interval_ms / 1000.0)"
+# Points from the end backwards, so that the end is one of them; and how far one looks back.
 POINTS: Final = (
     f"generate_series(to_timestamp({TO}), to_timestamp({FROM}), "
-    "make_interval(secs => -greatest(1, $__interval_ms / 1000.0))) AS p(t)"
+    f"make_interval(secs => -{STEP_S})) AS p(t)"
 )
-WITHIN: Final = "make_interval(secs => greatest(300, 2 * $__interval_ms / 1000.0))"
+WITHIN: Final = "make_interval(secs => greatest({within}, 2 * $__interval_ms / 1000.0))"
+# By the second and by the hour: the rows' table, the least step, and the least look back.
+TIERS: Final = (("", 1, 300, SHORT), ("_1h", 3_600, 7_200, f"NOT ({SHORT})"))
 
 
 def by_market(columns: Sequence[str]) -> str:
     """Columns of each market over time."""
-    return (
-        f'SELECT p.t AS "time", m.coin AS metric, {_listed(columns, "s")} FROM {POINTS} '
+    parts = [
+        f'SELECT p.t AS "time", m.coin AS metric, {_listed(columns, "s")} '
+        f"FROM {POINTS.format(least=least)} "
         f"CROSS JOIN unnest(ARRAY[{MARKETS}]) AS m(coin) CROSS JOIN LATERAL ("
-        "SELECT * FROM carry.snapshot AS r WHERE r.account = $account AND r.coin = m.coin "
-        f'AND r."time" <= p.t AND r."time" > p.t - {WITHIN} ORDER BY r."time" DESC LIMIT 1) AS s '
-        f"WHERE {SHORT}\nUNION ALL\n"
-        f'SELECT s."time", s.coin, {_listed(columns, "s")} FROM carry.snapshot_1h AS s '
-        f'WHERE s.account = $account AND s.coin IN ({MARKETS}) AND $__timeFilter(s."time") '
-        f'AND NOT ({SHORT})\nORDER BY "time"'
-    )
+        f"SELECT * FROM carry.snapshot{tier} AS r WHERE r.account = $account "
+        f'AND r.coin = m.coin AND r."time" <= p.t '
+        f'AND r."time" > p.t - {WITHIN.format(within=within)} '
+        f'ORDER BY r."time" DESC LIMIT 1) AS s WHERE {when}'
+        for tier, least, within, when in TIERS
+    ]
+    return "\nUNION ALL\n".join(parts) + '\nORDER BY "time"'
 
 
 def of_account(columns: Sequence[str]) -> str:
     """Columns of the account over time."""
-    return (
-        f'SELECT p.t AS "time", {_listed(columns, "s")} FROM {POINTS} CROSS JOIN LATERAL ('
-        "SELECT * FROM carry.account_snapshot AS r WHERE r.account = $account "
-        f'AND r."time" <= p.t AND r."time" > p.t - {WITHIN} ORDER BY r."time" DESC LIMIT 1) AS s '
-        f"WHERE {SHORT}\nUNION ALL\n"
-        f'SELECT s."time", {_listed(columns, "s")} FROM carry.account_snapshot_1h AS s '
-        f'WHERE s.account = $account AND $__timeFilter(s."time") AND NOT ({SHORT})\n'
-        'ORDER BY "time"'
-    )
+    parts = [
+        f'SELECT p.t AS "time", {_listed(columns, "s")} FROM {POINTS.format(least=least)} '
+        f"CROSS JOIN LATERAL (SELECT * FROM carry.account_snapshot{tier} AS r "
+        f'WHERE r.account = $account AND r."time" <= p.t '
+        f'AND r."time" > p.t - {WITHIN.format(within=within)} '
+        f'ORDER BY r."time" DESC LIMIT 1) AS s WHERE {when}'
+        for tier, least, within, when in TIERS
+    ]
+    return "\nUNION ALL\n".join(parts) + '\nORDER BY "time"'
+
+
+def bars(column: str, least: int) -> str:
+    """The begin of the bar of the screen that a time falls into."""
+    step = STEP_S.format(least=least)
+    return f"to_timestamp(floor(extract(epoch FROM {column}) / {step}) * {step})"
 
 
 def account_now(columns: Sequence[str]) -> str:
@@ -78,34 +88,42 @@ def _listed(columns: Sequence[str], table: str) -> str:
 
 
 CANDLES: Final = (
-    'SELECT to_timestamp(floor(extract(epoch FROM c."time") / b.s) * b.s) AS "time", '
-    '(array_agg(c.open ORDER BY c."time"))[1] AS open, max(c.high) AS high, min(c.low) AS low, '
+    'SELECT {bar} AS "time", (array_agg(c.open ORDER BY c."time"))[1] AS open, '
+    "max(c.high) AS high, min(c.low) AS low, "
     '(array_agg(c.close ORDER BY c."time" DESC))[1] AS close, sum(c.n) AS volume '
-    "FROM carry.{table} AS c CROSS JOIN (SELECT greatest({least}, $__interval_ms / 1000.0) AS s) "
-    "AS b WHERE c.account = $account AND c.coin = ${{market:sqlstring}} AND c.leg = '{leg}' "
-    'AND $__timeFilter(c."time") AND {when} GROUP BY 1'
+    "FROM carry.{table} AS c WHERE c.account = $account AND c.coin = {market} "
+    "AND c.leg = '{leg}' AND $__timeFilter(c.\"time\") AND {when} GROUP BY 1"
 )
 
 
 def candles(leg: str) -> str:
     """Open, high, low and close of a leg's mid, a row for each bar of the screen."""
-    minutes = CANDLES.format(table="candle_1m", least=60, leg=leg, when=SHORT)
-    hours = CANDLES.format(table="candle_1h", least=3600, leg=leg, when=f"NOT ({SHORT})")
-    return f"{minutes}\nUNION ALL\n{hours}\nORDER BY 1"
+    parts = [
+        CANDLES.format(
+            bar=bars('c."time"', least), table=table, market=MARKETS, leg=leg, when=when
+        )
+        for table, least, when in (
+            ("candle_1m", 60, SHORT), ("candle_1h", 3_600, f"NOT ({SHORT})")
+        )
+    ]  # fmt: skip
+    return "\nUNION ALL\n".join(parts) + "\nORDER BY 1"
 
 
+HOURLY: Final = bars('f."time"', 3_600)
+MINUTELY: Final = bars('l."time"', 60)
 PAYMENTS: Final = (
-    'SELECT f."time", f.coin AS metric, f.usd AS received FROM carry.funding AS f '
-    f'WHERE f.account = $account AND f.coin IN ({MARKETS}) AND $__timeFilter(f."time") '
-    'ORDER BY f."time"'
+    f'SELECT {HOURLY} AS "time", f.coin AS metric, sum(f.usd) AS received '
+    f"FROM carry.funding AS f WHERE f.account = $account AND f.coin IN ({MARKETS}) "
+    'AND $__timeFilter(f."time") GROUP BY 1, 2 ORDER BY 1'
 )
 SETTLED: Final = (
-    'SELECT f."time", f.coin AS metric, f.rate AS settled, h.forecast_rate AS forecast '
+    f'SELECT {HOURLY} AS "time", f.coin AS metric, avg(f.rate) AS settled, '
+    "avg(h.forecast_rate) AS forecast "
     "FROM carry.funding AS f LEFT JOIN carry.snapshot_1h AS h ON h.account = f.account "
     "AND h.coin = f.coin AND h.\"time\" = date_trunc('hour', f.\"time\", 'UTC') "
     "- INTERVAL '1 hour' "
     f'WHERE f.account = $account AND f.coin IN ({MARKETS}) AND $__timeFilter(f."time") '
-    'ORDER BY f."time"'
+    "GROUP BY 1, 2 ORDER BY 1"
 )
 RECEIVED: Final = (
     "SELECT f.coin, sum(f.usd) FILTER (WHERE f.usd > 0) AS received_usd, "
@@ -135,9 +153,10 @@ GATES: Final = (
     'ORDER BY g.coin, g.name, g."time" DESC) AS newest WHERE NOT passes ORDER BY coin, name'
 )
 LATENCIES: Final = (
-    'SELECT l."time", l.stage AS metric, l.p99_ms / 1000 AS "at most" FROM carry.latency AS l '
-    "WHERE l.account = $account AND $__timeFilter(l.\"time\") AND l.stage IN ('tick', 'order') "
-    'ORDER BY l."time"'
+    f'SELECT {MINUTELY} AS "time", l.stage AS metric, '
+    'max(l.p99_ms) / 1000 AS "at most" FROM carry.latency AS l WHERE l.account = $account '
+    "AND l.stage IN ('tick', 'order') AND $__timeFilter(l.\"time\") "
+    f"AND l.\"time\" > to_timestamp({TO}) - INTERVAL '7 days' GROUP BY 1, 2 ORDER BY 1"
 )
 MARKED_FILLS: Final = (
     "SELECT f.\"time\", f.side || ' ' || f.sz || ' ' || f.leg || ' at ' || f.px AS text, "
