@@ -30,14 +30,14 @@ def markets(
     use_exact_context()
     found = places.find(config, state_db, config_needed=False)
     with (
-        public_venue(found, base_url) as (venue, clock, policy),
+        public_venue(found, base_url) as (venue, overview, clock, policy),
         click.progressbar(length=100, label="markets", file=sys.stderr) as bar,
     ):
 
         def told(done: int, of: int) -> None:
             bar.update(100 * done // max(1, of) - bar.pos)
 
-        rows = survey(venue, clock, policy, progress=told)
+        rows = survey(venue, overview, clock, policy, progress=told)
     if as_json:
         click.echo(json.dumps([{"rank": n, **outlook.as_json(r)} for n, r in enumerate(rows, 1)]))
         return

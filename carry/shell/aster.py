@@ -1,17 +1,19 @@
 """The bot's venue where the config says aster: credentials, both hosts, and who asks."""
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 
 from carry.base.clock import WallClock
 from carry.base.secrets import Redactor, Secret, SecretRefused, resolve
 from carry.core.types import Leg
 from carry.venues.aster.connect import agent_signer, connect, legacy_signer
 from carry.venues.aster.constants import AGENT_PAGES, Network
+from carry.venues.aster.overview import AsterOverview
 from carry.venues.aster.signing import AgentSigner, HmacSigner, Signer
 from carry.venues.aster.venue import AsterVenue
 
 from . import lock
-from .wiring import AccountWiring, SecretRef, VenueWiring
+from .wiring import NOBODY, AccountWiring, SecretRef, VenueWiring
 
 
 def credentials(
@@ -56,6 +58,30 @@ def urls(venue: VenueWiring) -> dict[Leg, str]:
     assert venue.base_url is not None
     assert venue.spot_base_url is not None
     return {Leg.PERP: venue.base_url, Leg.SPOT: venue.spot_base_url}
+
+
+@contextlib.contextmanager
+def public(
+    venue: VenueWiring, base_url: str | None, coins: Sequence[str]
+) -> Iterator[tuple[AsterVenue, AsterOverview, WallClock]]:
+    """The venue without an account, for public reads. base_url: of both hosts instead."""
+    clock = WallClock()
+    rest = connect(
+        network=Network(venue.network),
+        user=NOBODY,
+        urls=urls(venue) if base_url is None else dict.fromkeys(Leg, base_url),
+        signer=None,
+        clock=clock,
+        nonces=lock.folder(),
+        sync_ms=venue.time_sync_interval_ms,
+    )
+    reader = AsterVenue(
+        rest, clock, network=Network(venue.network), account=NOBODY, coins=coins, agent=None
+    )
+    try:
+        yield reader, AsterOverview(rest), clock
+    finally:
+        reader.close()
 
 
 def connected(

@@ -106,6 +106,9 @@ class DirectVenue:
         self._known: Known = NOTHING_KNOWN
         self._pooled = True  # until the mode was read
 
+    def weight(self) -> None:
+        """Nothing is counted between two ends of one process."""
+
     def faults(self) -> tuple[Fault, ...]:
         """None: nothing is signed, so no signature can be somebody else's."""
         return ()

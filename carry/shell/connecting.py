@@ -15,12 +15,12 @@ from carry.base.clock import LockstepClock, WallClock
 from carry.base.secrets import Redactor, Secret, check_agent, resolve
 from carry.core.policy import Policy
 from carry.core.types import Leg
-from carry.venues.base import Venue
+from carry.venues.base import Overview, Venue
 
 from . import embedded
 from .logs import EventLog
 from .places import Places
-from .wiring import VenueWiring, Wiring
+from .wiring import NOBODY, VenueWiring, Wiring
 
 if TYPE_CHECKING:
     from carry.venues.hyperliquid.venue import HyperliquidVenue
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 SESSION: Final = "bot"
 PAPER: Final = "paper"
 PAPER_FILE: Final = "paper.json"
-NOBODY: Final = "0x" + "0" * 40  # whose fees are the base tier's
 Clocks = WallClock | LockstepClock
 
 
@@ -249,12 +248,19 @@ def role_asker(wiring: Wiring) -> Callable[[str], str] | None:
 @contextlib.contextmanager
 def public_venue(
     places: Places, base_url: str | None
-) -> Iterator[tuple["HyperliquidVenue", Clocks, Policy]]:
+) -> Iterator[tuple[Venue, Overview, Clocks, Policy]]:
     """A venue for public reads: of the config, of `base_url`, or mainnet's without either."""
+    wiring, policy = places.wiring or Wiring(), places.policy or Policy()
+    if wiring.venue.name == "aster":
+        from . import aster
+
+        with aster.public(wiring.venue, base_url, policy.coins) as (reader, overview, wall):
+            yield reader, overview, wall, policy
+        return
     from carry.venues.hyperliquid.constants import Network
+    from carry.venues.hyperliquid.overview import HyperliquidOverview
     from carry.venues.hyperliquid.venue import connect
 
-    wiring, policy = places.wiring or Wiring(), places.policy or Policy()
     if places.wiring is None:
         wiring = attrs.evolve(
             wiring, venue=VenueWiring(name="hyperliquid", network=Network.MAINNET.value)
@@ -277,6 +283,6 @@ def public_venue(
         pinned=policy.token_ids,
     )
     try:
-        yield venue, clock, policy
+        yield venue, HyperliquidOverview(venue), clock, policy
     finally:
         venue.close()

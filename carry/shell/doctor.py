@@ -81,10 +81,8 @@ def examine(
             Finding(RED, "reads", f"not answered: {', '.join(gaps)}",
                     "wait a minute (the venue's budget of this address) and look again")
         )  # fmt: skip
-    rest = getattr(venue, "rest", None)
-    weight = None if rest is None else rest.budget.spent
     found += [tell.skew(state), tell.mode(state), tell.funds(state), tell.fees(state)]
-    found.append(tell.budget(state, weight))
+    found.append(tell.budget(state, venue.weight()))
     rows = [_row(venue, state, carry) for carry in tell.configured(state)]
     for carry, row in zip(tell.configured(state), rows, strict=True):
         found += tell.market(state, carry, row, actions)

@@ -157,13 +157,14 @@ def fees(state: State) -> Finding:
     )  # fmt: skip
 
 
-def budget(state: State, weight: int | None) -> Finding:
+def budget(state: State, weight: tuple[int, int] | None) -> Finding:
     left, needed = state.account.actions_left, state.policy.risk.budget_actions_min
     if left is None:
         return Finding(RED, "budget", "the account's rate budget was not read", "look again")
     text = f"{left} actions are left to the account"
     if weight is not None:
-        text += f"; this look took {weight} of the 1200 weight a minute of this address"
+        took, most = weight
+        text += f"; this look took {took} of the {most} weight a minute of this machine's address"
     earn = "one is earned for each USD traded; a new sub-account begins with 10,000"
     if left < needed:
         return Finding(RED, "budget", f"{text}; below {needed} entries stop", earn)

@@ -13,10 +13,7 @@ from carry.core.observations import BookSeen, Event, Observations, Read
 from carry.core.policy import MarketPolicy, Policy
 from carry.core.state import State
 from carry.core.types import Fees, Leg
-from carry.venues.base import Clock, ReadFailed
-from carry.venues.hyperliquid.constants import WRAPPERS
-from carry.venues.hyperliquid.overview import day_volumes
-from carry.venues.hyperliquid.venue import HyperliquidVenue
+from carry.venues.base import Clock, Overview, ReadFailed, Venue
 
 from .gather import PRINTS_BACK_H, H
 from .outlook import Pair, mean_rate, pair, ranked
@@ -30,7 +27,8 @@ Progress = Callable[[int, int], object]
 
 
 def survey(
-    venue: HyperliquidVenue,
+    venue: Venue,
+    overview: Overview,
     clock: Clock,
     policy: Policy,
     *,
@@ -39,10 +37,10 @@ def survey(
 ) -> list[Pair]:
     """Every pair that can be told by its token, ranked. Raises `ReadFailed` when nothing answers.
 
-    Coins of the policy and all of the built-in table; those the venue does not list are left out
+    Coins of the policy and all of the venue's overview; those the venue does not list are left out
     unless the policy names them.
     """
-    coins = tuple(sorted({*WRAPPERS, *policy.coins}))
+    coins = tuple(dict.fromkeys((*policy.coins, *overview.coins)))
     named = {market.base: market for market in policy.markets}
     wide = attrs.evolve(
         policy, markets=tuple(named.get(coin, MarketPolicy(base=coin)) for coin in coins)
@@ -63,7 +61,7 @@ def survey(
     listed = sorted(markets.markets)
     reads: list[Read] = [markets, patiently(lambda: venue.contexts(listed))]
     fees = _fees(patiently, venue)
-    volumes = patiently(lambda: day_volumes(venue.rest, venue.known))
+    volumes = patiently(overview.volumes)
     events: list[Event] = []
     means: dict[str, Decimal | None] = {}
     for done, coin in enumerate(listed):
@@ -79,10 +77,6 @@ def survey(
             means[coin] = None
     progress(len(listed), len(listed))
     # What was waited for is not old: all of it is judged as of the last moment it was seen.
-    def shift(coin: str) -> int:
-        one = venue.known.listed.get(coin)
-        return 0 if one is None else one.shift
-
     state = _state(wide, venue, clock, reads, events)
     return ranked(
         pair(
@@ -91,7 +85,7 @@ def survey(
             fees,
             mean=means.get(coin),
             volume_usd=volumes.get(coin),
-            shift=shift(coin),
+            shift=overview.shift(coin),
         )
         for coin, carry in state.carries.items()
         if coin in markets.markets or coin in policy.coins
@@ -99,7 +93,7 @@ def survey(
 
 
 def _books(
-    patiently: Callable[[Callable[[], BookSeen]], BookSeen], venue: HyperliquidVenue, coin: str
+    patiently: Callable[[Callable[[], BookSeen]], BookSeen], venue: Venue, coin: str
 ) -> Sequence[Event]:
     """Both books; one that prices nothing is absent, and its gate says so."""
     found: list[Event] = []
@@ -111,7 +105,7 @@ def _books(
     return found
 
 
-def _fees(patiently: Callable[[Callable[[], Fees]], Fees], venue: HyperliquidVenue) -> Fees | None:
+def _fees(patiently: Callable[[Callable[[], Fees]], Fees], venue: Venue) -> Fees | None:
     """The rates of the account; of an address that nobody uses they are the base tier's."""
     try:
         return patiently(lambda: venue.fees().fees)
@@ -121,7 +115,7 @@ def _fees(patiently: Callable[[Callable[[], Fees]], Fees], venue: HyperliquidVen
 
 def _state(
     policy: Policy,
-    venue: HyperliquidVenue,
+    venue: Venue,
     clock: Clock,
     reads: Sequence[Read],
     events: Sequence[Event],

@@ -13,6 +13,7 @@ from carry.core.num import ZERO
 from carry.core.policy import knob
 
 EMBEDDED = "embedded"
+NOBODY = "0x" + "0" * 40  # for public reads: whose fees are the base tier's
 LIVE_VENUES = ("hyperliquid", "aster")
 _GRID: Any = {"lo": Decimal("0.00000001"), "hi": Decimal(100_000), "optional": True}
 

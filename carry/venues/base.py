@@ -6,6 +6,7 @@ layer knows which.
 """
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Protocol
 
 import attrs
@@ -92,6 +93,20 @@ class MarketData(Protocol):
     def closes(self, coin: str, interval: str, window: int) -> ClosesRead: ...
 
 
+class Overview(Protocol):
+    """All pairs of a venue, for people who choose. coins: those that can be told to be the same
+    on both legs.
+    """
+
+    coins: tuple[str, ...]
+
+    def volumes(self) -> Mapping[str, tuple[Decimal, Decimal]]:
+        """Quote coin traded in the last day by coin, (spot, perp), where both are told."""
+
+    def shift(self, coin: str) -> int:
+        """A perp of 10^shift coins has the size 1 here; 0 for most."""
+
+
 class AccountReads(Protocol):
     """Private reads of the master account (never the agent's address). Times are the venue's."""
 
@@ -146,6 +161,9 @@ class Venue(MarketData, AccountReads, Execution, Protocol):
 
     def identify(self) -> Identity:
         """Ask who trades for whom; raises `ReadFailed`. Nothing is written before it was told."""
+
+    def weight(self) -> tuple[int, int] | None:
+        """IP weight spent so far, and what a minute allows; None where nothing is counted."""
 
     def recall(self, markets: Sequence[Market]) -> None:
         """What a journal remembers of the metadata; a later read of it replaces this."""

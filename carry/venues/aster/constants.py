@@ -9,6 +9,9 @@ from carry.core.venue import Capabilities, FenceKind
 QUOTE = "USDT"
 """The coin both legs are quoted in, and the short is margined with."""
 
+PAIRED = ("BTC", "ETH", "SOL", "BNB", "ASTER")
+"""Coins whose spot and perp are the same thing."""
+
 NONCE_WINDOW_MS = 10_000
 """A V3 request whose nonce is further than this from the server's clock is refused."""
 

@@ -187,6 +187,10 @@ class Rest:
             self._used[leg] = (self.weight_max[leg], self._clock.mono_ms())
         return read_reply(status, content, sent_ms)
 
+    def weight(self, leg: Leg) -> tuple[int, int]:
+        """By the host's own count: used in its last minute, and its limit."""
+        return self._used.get(leg, (0, 0))[0], self.weight_max[leg]
+
     def _afford(self, source: str, leg: Leg, weight: int) -> None:
         """Hold a read back while the venue's own count of the minute is near its limit."""
         used, at_ms = self._used.get(leg, (0, 0))

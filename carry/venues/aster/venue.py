@@ -100,6 +100,9 @@ class AsterVenue:
         self._writer.faults.clear()
         return faults
 
+    def weight(self) -> tuple[int, int]:
+        return self.rest.weight(Leg.PERP)
+
     def recall(self, markets: Sequence[Market]) -> None:
         for market in markets:
             self._markets.setdefault(market.coin, market)

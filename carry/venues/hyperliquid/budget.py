@@ -29,10 +29,11 @@ from .refusals import code_of
 _WINDOW_MS = 60_000
 _PENALTY_MS = 10_000
 _REGIME_MS = 11_000  # documented as 10 s, measured as about 11
+MINUTE_WEIGHT = 1_200
 
 
 class Tier(enum.IntEnum):
-    """How much of the minute's 1200 may be in use before a request of this kind must wait."""
+    """How much of `MINUTE_WEIGHT` may be in use before a request of this kind must wait."""
 
     SLOW = 660  # a read that weighs much: history, settings
     READ = 840  # books, positions and balances: what is traded on

@@ -8,9 +8,10 @@ import msgspec
 from carry.core.types import Leg
 from carry.venues.numbers import not_negative
 
+from .constants import WRAPPERS
 from .metadata import Known, name_of
 from .parse import UNREADABLE, decode, reading
-from .rest import Rest
+from .venue import HyperliquidVenue
 
 
 class _Universe(msgspec.Struct):
@@ -56,11 +57,23 @@ def spot_volumes(body: bytes, known: Known) -> Mapping[str, Decimal]:
     return found
 
 
-def day_volumes(rest: Rest, known: Known) -> Mapping[str, tuple[Decimal, Decimal]]:
-    """USD traded in the last day by coin: (spot, perp), of coins where both are told."""
-    perps = rest.info("volumes", {"type": "metaAndAssetCtxs"}, 20)
-    spots = rest.info("volumes", {"type": "spotMetaAndAssetCtxs"}, 20)
-    with reading("volumes"):
-        perp = perp_volumes(perps.body, known)
-        spot = spot_volumes(spots.body, known)
-    return {coin: (spot[coin], perp[coin]) for coin in spot if coin in perp}
+class HyperliquidOverview:
+    """Implements `carry.venues.base.Overview`. venue: its markets are read before anything here."""
+
+    coins: tuple[str, ...] = tuple(WRAPPERS)
+
+    def __init__(self, venue: HyperliquidVenue) -> None:
+        self._venue = venue
+
+    def volumes(self) -> Mapping[str, tuple[Decimal, Decimal]]:
+        rest, known = self._venue.rest, self._venue.known
+        perps = rest.info("volumes", {"type": "metaAndAssetCtxs"}, 20)
+        spots = rest.info("volumes", {"type": "spotMetaAndAssetCtxs"}, 20)
+        with reading("volumes"):
+            perp = perp_volumes(perps.body, known)
+            spot = spot_volumes(spots.body, known)
+        return {coin: (spot[coin], perp[coin]) for coin in spot if coin in perp}
+
+    def shift(self, coin: str) -> int:
+        one = self._venue.known.listed.get(coin)
+        return 0 if one is None else one.shift

@@ -36,7 +36,7 @@ from carry.venues.transport import SocketTransport, Transport
 
 from . import account as private
 from . import parse
-from .budget import Regime, Tier
+from .budget import MINUTE_WEIGHT, Regime, Tier
 from .constants import CAPABILITIES, QUOTE_NAME, REST_URLS, WS_URLS, Network
 from .feed import Feed
 from .identity import Role, judge
@@ -120,6 +120,9 @@ class HyperliquidVenue:
         """What only the core may answer (a signature that is not ours), since the last call."""
         faults, self._faults = tuple(self._faults), []
         return faults
+
+    def weight(self) -> tuple[int, int]:
+        return self.rest.budget.spent, MINUTE_WEIGHT
 
     # --- market data --------------------------------------------------------------------
 

@@ -60,6 +60,26 @@ def status(folder: Path) -> Any:
     return json.loads(out) if asked.returncode == 0 else None
 
 
+def test_the_doctor_and_the_markets_know_this_venue(server: AsterServer, folder: Path) -> None:
+    """Read-only; the overview needs no key, and a coin of another interval is told why not."""
+    sick = carry(folder, "doctor", "--json")
+    out, _ = sick.communicate(timeout=120)
+    report = json.loads(out)
+    assert report["sound"], out
+    assert sick.returncode == 0
+    told = {one["name"]: one["text"] for one in report["findings"]}
+    assert told["venue"] == "aster testnet answers"
+    assert "of the 2400 weight a minute" in told["budget"]
+    (folder / "agent.key").unlink()
+    surveyed = carry(folder, "markets", "--json")
+    out, _ = surveyed.communicate(timeout=120)
+    rows = {row["coin"]: row for row in json.loads(out[out.index("[{") :])}
+    assert float(rows["BTC"]["volume_usd"]["perp"]) > float(rows["BTC"]["volume_usd"]["spot"]) > 0
+    assert rows["BTC"]["net"] is not None
+    assert "ASTER pays funding every 4 h and BTC every 8 h" in rows["ASTER"]["excluded"]
+    assert {method for method, _ in server.api.asked} == {"GET"}
+
+
 def test_a_dry_run_looks_and_sends_nothing(server: AsterServer, folder: Path) -> None:
     process = carry(folder, "run", "--once", "--dry-run")
     out, _ = process.communicate(timeout=120)

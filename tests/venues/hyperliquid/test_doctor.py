@@ -17,6 +17,7 @@ from carry.core.types import Leg
 from carry.exchange.accounts import UNIFIED
 from carry.shell import doctor, markets, outlook
 from carry.shell.findings import GREEN, RED, YELLOW
+from carry.venues.hyperliquid.overview import HyperliquidOverview
 from carry.venues.keys import AgentKey
 from carry.venues.transport import Reply
 from tests.venues.hyperliquid.direct import ACCOUNT, AGENT, Desk
@@ -294,7 +295,8 @@ def surveyed(desk: Desk, policy: Policy) -> list[outlook.Pair]:
     def pause(seconds: float) -> None:
         desk.exchange.advance(desk.exchange.now + int(seconds * 1000))
 
-    return markets.survey(desk.venue, desk.clock, policy, pause=pause)
+    overview = HyperliquidOverview(desk.venue)
+    return markets.survey(desk.venue, overview, desk.clock, policy, pause=pause)
 
 
 def test_markets_ranks_all_pairs_and_says_why_not() -> None:
