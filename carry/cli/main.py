@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "backtest": ("backtest", "The bot over recorded funding and prices: what it earned, and why."),
     "sweep": ("sweep", "Many settings over a recording, judged where they were not chosen."),
     "bundle": ("bundle", "One redacted file of ticks, policy and versions that replays elsewhere."),
+    "data": ("data", "Check recorded funding and prices."),
     "storm": ("storm", "Whole bots against the exchange under faults; promises are checked."),
     "config": ("config", "Check or show the config."),
     "db": ("db", "The history database: make or upgrade its tables."),

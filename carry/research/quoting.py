@@ -38,11 +38,23 @@ UNKNOWN = Depth(
 """A coin nobody calibrated: wider and thinner than any of the majors."""
 
 
+MEASURED: Mapping[str, tuple[tuple[int, int], int, int]] = {
+    "BTC": ((7_000, 22_000), 375_000, 12_000),
+    "ETH": ((10_000, 30_000), 560_000, 12_000),
+    "SOL": ((22_000, 40_000), 230_000, 8_000),
+}
+"""Perps whose books are recorded: half spread in 1e-9 (lowest, highest), USD within 10 bp on a
+side, USD at the touch. docs/BACKTEST.md says of how many books, and how far off this is."""
+
+
 def coins_of(tracks: Mapping[str, Track], slippage: Decimal) -> dict[str, Coin]:
     """The coins of a recording, quoted `slippage` times as dear as the model says."""
     known, found = all_coins(), {}
     for number, (name, track) in enumerate(tracks.items()):
         coin = known.get(name) or _made(name, number, track.perp.bars[-1].close)
+        if name in MEASURED:
+            half, depth, touch = MEASURED[name]
+            coin.perp.half_spread_e9, coin.perp.depth_usd, coin.perp.impact_usd = half, depth, touch
         for asset in (coin.perp, coin.spot):
             low, high = (int(half * slippage) for half in asset.half_spread_e9)
             asset.half_spread_e9 = (low, max(high, low + 1))
