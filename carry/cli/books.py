@@ -57,10 +57,7 @@ def pnl(
     books = accounts.read(found.journal)
     from_ms, to_ms = told.span(books, since, until)
     if statement:
-        made = [
-            told.statement(books, *period)
-            for period in told.periods(books, statement, from_ms, to_ms)
-        ]
+        made = told.statements(books, statement, from_ms, to_ms)
         click.echo(json.dumps(made) if as_json else "\n\n".join(_statement(one) for one in made))
         return
     whole = told.whole(books, from_ms, to_ms)

@@ -11,6 +11,7 @@ import decimal
 import json
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, Final
 
@@ -66,7 +67,7 @@ class Turn:
     expected_net: Decimal | None
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class Books:
     """One journal's books, all of the same tick. Lines are in the order of their time."""
 
@@ -94,6 +95,63 @@ class Books:
         """The venue's time of the newest tick: where what is not over ends."""
         at_ms = self.state.venue_ms
         return at_ms if at_ms is not None else self.state.wall_ms
+
+    @cached_property
+    def by_coin(self) -> dict[str | None, tuple[Posting, ...]]:
+        """Lines by the market they count for: None for those of no market."""
+        found: dict[str | None, list[Posting]] = {coin: [] for coin in (*self.coins, None)}
+        for line in self.lines:
+            found[line.coin if line.coin in self.state.carries else None].append(line)
+        return {coin: tuple(lines) for coin, lines in found.items()}
+
+    def within(self, from_ms: int, to_ms: int) -> tuple[Posting, ...]:
+        """The lines of [from_ms, to_ms)."""
+        first, last = (bisect.bisect_left(self.lines, ms, key=_at) for ms in (from_ms, to_ms))
+        return self.lines[first:last]
+
+    @cached_property
+    def _changes(self) -> dict[tuple[str, Leg], tuple[list[int], list[Decimal]]]:
+        """When the size of each leg changed, and what was held from then on."""
+        found: dict[tuple[str, Leg], tuple[list[int], list[Decimal]]] = {}
+        for line in self.lines:
+            if line.coin is not None and line.leg is not None and line.sz:
+                times, sizes = found.setdefault((line.coin, line.leg), ([], []))
+                times.append(line.at_ms)
+                sizes.append((sizes[-1] if sizes else ZERO) + line.sz)
+        return found
+
+    def held(self, coin: str, leg: Leg, at_ms: int) -> Decimal:
+        """Signed size of a leg just before a moment, base units."""
+        times, sizes = self._changes.get((coin, leg), ([], []))
+        n = bisect.bisect_left(times, at_ms)
+        return sizes[n - 1] if n else ZERO
+
+    @cached_property
+    def residuals(self) -> tuple[Told, ...]:
+        """Of `equity`, where it was known how much nothing explained."""
+        return tuple(told for told in self.equity if told.residual_usd is not None)
+
+    @cached_property
+    def missing(self) -> tuple[tuple[str, int], ...]:
+        """(coin, time) at which a short was held and no payment was booked, by time.
+
+        The newest payment may not have been read yet: it is not missed before half an interval.
+        """
+        interval_ms = self.state.capabilities.funding_interval_ms
+        booked = {(r.coin, r.at_ms // interval_ms) for r in self.receipts}
+        last_ms = self.end_ms - interval_ms // 2
+        due = range(-(-self.first_ms // interval_ms), -(-last_ms // interval_ms))
+        return tuple(
+            (coin, n * interval_ms)
+            for n in due
+            for coin in self.coins
+            if (coin, n) not in booked and self.held(coin, Leg.PERP, n * interval_ms)
+        )
+
+
+def _at(row: Any) -> int:
+    at_ms: int = row.at_ms
+    return at_ms
 
 
 @attrs.frozen(kw_only=True)
@@ -263,21 +321,21 @@ class _Sum:
 def mark_at(books: Books, coin: str, at_ms: int) -> Mark | None:
     """The newest prices of a coin at or before a moment."""
     marks = books.marks.get(coin, ())
-    n = bisect.bisect_right(marks, at_ms, key=lambda mark: mark.at_ms)
+    n = bisect.bisect_right(marks, at_ms, key=_at)
     return marks[n - 1] if n else None
 
 
 def residual_at(books: Books, at_ms: int) -> Decimal | None:
     """What nothing explained at a moment; None before it was first measured."""
-    known = [told for told in books.equity if told.at_ms <= at_ms and told.residual_usd is not None]
-    return known[-1].residual_usd if known else None
+    n = bisect.bisect_right(books.residuals, at_ms, key=_at)
+    return books.residuals[n - 1].residual_usd if n else None
 
 
 def running(books: Books, coin: str | None, moments: Iterable[int | None]) -> list[Earned]:
     """The totals of one market (None: of no market) before each of rising moments; None: now."""
     with decimal.localcontext(EXACT):
         total, found = _Sum(), []
-        lines = iter([line for line in books.lines if _of(books, line) == coin])
+        lines = iter(books.by_coin[coin])
         line = next(lines, None)
         for at_ms in moments:
             while line is not None and (at_ms is None or line.at_ms < at_ms):
@@ -285,11 +343,6 @@ def running(books: Books, coin: str | None, moments: Iterable[int | None]) -> li
                 line = next(lines, None)
             found.append(total.earned(_basis(books, coin, total, at_ms)))
         return found
-
-
-def _of(books: Books, line: Posting) -> str | None:
-    """The market a line counts for: none for a coin that is no market."""
-    return line.coin if line.coin in books.state.carries else None
 
 
 def _basis(books: Books, coin: str | None, total: _Sum, at_ms: int | None) -> Decimal:
@@ -347,14 +400,15 @@ def plus(one: Earned, more: Earned) -> Earned:
 class Round:
     """One carry of a coin, from its entry to before the next one, within the interval asked for.
 
-    flat_ms: when it was closed, None while it is held. expected_net: the fraction of notional that
-    its entry expected over the horizon. A coin's first carry has what came before it, too; lines of
-    a coin that never was entered are of a round without `began_ms`.
+    flat_ms: when it was closed, None while it is held. until_ms: when the next began. expected_net:
+    the fraction of notional that its entry expected over the horizon. A coin's first carry has what
+    came before it, too; lines of a coin that never was entered are of a round without `began_ms`.
     """
 
     coin: str
     began_ms: int | None
     flat_ms: int | None
+    until_ms: int | None
     expected_net: Decimal | None
     earned: Earned
 
@@ -365,13 +419,9 @@ def rounds(books: Books, from_ms: int = 0, to_ms: int | None = None) -> list[Rou
     for coin in books.coins:
         begun = _begun(books, coin)
         starts = [0, *[turn.at_ms for turn, _ in begun[1:]]]
-        for n, since_ms in enumerate(starts):
-            until_ms = starts[n + 1] if n + 1 < len(starts) else None
-            first = max(since_ms, from_ms)
-            last = until_ms if to_ms is None else min(to_ms, until_ms or to_ms)
-            if last is not None and first >= last:
-                continue
-            (earned,) = between(books, [first, last], [coin])
+        inner = [at_ms for at_ms in starts if at_ms > from_ms and (not to_ms or at_ms < to_ms)]
+        first = sum(1 for at_ms in starts if at_ms <= from_ms) - 1
+        for n, earned in enumerate(between(books, [from_ms, *inner, to_ms], [coin]), first):
             turn, flat_ms = begun[n] if begun else (None, None)
             if turn is None and earned.nothing:
                 continue
@@ -380,6 +430,7 @@ def rounds(books: Books, from_ms: int = 0, to_ms: int | None = None) -> list[Rou
                     coin=coin,
                     began_ms=None if turn is None else turn.at_ms,
                     flat_ms=flat_ms,
+                    until_ms=starts[n + 1] if n + 1 < len(starts) else None,
                     expected_net=None if turn is None else turn.expected_net,
                     earned=earned,
                 )
@@ -421,7 +472,8 @@ class Payments:
 def payments(books: Books, from_ms: int, to_ms: int) -> Payments:
     """Match the payments of [from_ms, to_ms) with what the shorts held over each was to be paid."""
     interval_ms = books.state.capabilities.funding_interval_ms
-    inside = [r for r in books.receipts if from_ms <= r.at_ms < to_ms and r.coin in books.coins]
+    first, last = (bisect.bisect_left(books.receipts, ms, key=_at) for ms in (from_ms, to_ms))
+    inside = [receipt for receipt in books.receipts[first:last] if receipt.coin in books.coins]
     expected, unpriced = ZERO, 0
     for receipt in inside:
         due_ms = receipt.at_ms - receipt.at_ms % interval_ms
@@ -430,23 +482,10 @@ def payments(books: Books, from_ms: int, to_ms: int) -> Payments:
             unpriced += 1
         else:
             expected -= receipt.sz * mark.oracle_px * receipt.rate
-    booked = {(r.coin, r.at_ms // interval_ms) for r in books.receipts}
-    missing = []
-    for coin in books.coins:
-        lines = [line for line in books.lines if line.coin == coin and line.leg is Leg.PERP]
-        held, n = ZERO, 0
-        first = max(from_ms, lines[0].at_ms if lines else to_ms)
-        # The newest payment may not have been read yet.
-        last = min(to_ms, books.end_ms - interval_ms // 2)
-        for due in range(-(-first // interval_ms), -(-last // interval_ms)):
-            while n < len(lines) and lines[n].at_ms < due * interval_ms:
-                held, n = held + lines[n].sz, n + 1
-            if held and (coin, due) not in booked:
-                missing.append((coin, due * interval_ms))
     return Payments(
         paid=len(inside),
         usd=sum((r.usd for r in inside), ZERO),
-        missing=tuple(missing),
+        missing=tuple(each for each in books.missing if from_ms <= each[1] < to_ms),
         expected_usd=expected,
         unpriced=unpriced,
     )

@@ -177,20 +177,13 @@ def position(books: Books, times: list[int | None]) -> Chart:
 
 def held_usd(books: Books, coin: str, times: list[int | None]) -> list[tuple[Decimal, Decimal]]:
     """Value of each leg before each of rising moments, USD; nothing where no price was known."""
-    held = dict.fromkeys(Leg, ZERO)
-    lines = [one for one in books.lines if one.coin == coin and one.leg is not None]
-    found, n = [], 0
+    found = []
     for at_ms in times:
-        while n < len(lines) and (at_ms is None or lines[n].at_ms < at_ms):
-            leg = lines[n].leg
-            assert leg is not None
-            held[leg] += lines[n].sz
-            n += 1
         mark = mark_at(books, coin, books.end_ms if at_ms is None else at_ms)
-        if mark is None:
-            found.append((ZERO, ZERO))
-        else:
-            found.append((held[Leg.SPOT] * mark.spot_px, held[Leg.PERP] * mark.perp_px))
+        spot, perp = (books.held(coin, leg, at_ms or books.end_ms + 1) for leg in Leg)
+        found.append(
+            (ZERO, ZERO) if mark is None else (spot * mark.spot_px, perp * mark.perp_px)
+        )
     return found
 
 
@@ -263,14 +256,11 @@ def clock(books: Books, one: Round) -> list[tuple[Decimal, Decimal]]:
     funding less fees, spread and slippage. The basis is no part of it: it comes back.
     """
     assert one.began_ms is not None
-    later = [r.began_ms for r in accounts.rounds(books) if r.coin == one.coin and r.began_ms]
-    until = min((at_ms for at_ms in later if at_ms > one.began_ms), default=None)
+    until_ms = one.until_ms if one.until_ms is not None else books.end_ms + 1
     total, found = ZERO, [(ZERO, ZERO)]
-    for each in books.lines:
-        if each.coin != one.coin or each.at_ms < one.began_ms:
+    for each in books.within(one.began_ms, until_ms):
+        if each.coin != one.coin:
             continue
-        if until is not None and each.at_ms >= until:
-            break
         gained = each.funding_usd - each.fees_usd + each.slippage_usd
         if gained:
             total += gained

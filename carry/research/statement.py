@@ -112,15 +112,25 @@ def _next(start_ms: int, of: str) -> int:
     return start_ms + DAY_MS if of == "day" else _start(start_ms + 32 * DAY_MS, of)
 
 
-def statement(books: Books, from_ms: int, to_ms: int) -> Report:
+def statements(books: Books, of: str, from_ms: int = 0, to_ms: int | None = None) -> list[Report]:
+    """A statement of each day or month that the interval touches, the oldest first."""
+    found = list(periods(books, of, from_ms, to_ms))
+    ends = [last for _, last in found]
+    moments: list[int | None] = [first for first, _ in found[:1]]
+    moments += [None if last > books.end_ms else last for last in ends]
+    earned = between(books, moments)
+    return [statement(books, *each, one) for each, one in zip(found, earned, strict=True)]
+
+
+def statement(books: Books, from_ms: int, to_ms: int, earned: Earned) -> Report:
     """One period: what it earned by cause, equity before and after, fees by token, trades,
     payments and what was held at its end. Equity before the first hour is what the account was
     worth when the books began; None where it was not valued yet.
     """
     end = None if to_ms > books.end_ms else to_ms
     upto = books.end_ms + 1 if end is None else end
-    (earned,) = between(books, [from_ms, end])
-    fills = [line for line in books.lines if line.kind == "fill" and from_ms <= line.at_ms < upto]
+    lines = books.within(from_ms, upto)
+    fills = [line for line in lines if line.kind == "fill"]
     fees: dict[str, Decimal] = {}
     for line in fills:
         leg = line.leg.value if line.leg is not None else ""
@@ -145,8 +155,8 @@ def statement(books: Books, from_ms: int, to_ms: int) -> Report:
         },
         "transfers": [
             {"at_ms": line.at_ms, "usd": show(line.transfers_usd)}
-            for line in books.lines
-            if line.kind == "transfer" and from_ms <= line.at_ms < upto
+            for line in lines
+            if line.kind == "transfer"
         ],
         "external": [
             {
@@ -157,8 +167,8 @@ def statement(books: Books, from_ms: int, to_ms: int) -> Report:
                 "usd": show(line.external_usd),
                 "trade": line.ref or None,
             }
-            for line in books.lines
-            if line.kind == "external" and line.sz and from_ms <= line.at_ms < upto
+            for line in lines
+            if line.kind == "external" and line.sz
         ],
         "held": [_held(books, coin, upto) for coin in books.coins],
     }
@@ -175,8 +185,5 @@ def _equity(books: Books, at_ms: int | None) -> str | None:
 
 
 def _held(books: Books, coin: str, upto: int) -> Report:
-    held = dict.fromkeys(Leg, ZERO)
-    for line in books.lines:
-        if line.coin == coin and line.leg is not None and line.at_ms < upto:
-            held[line.leg] += line.sz
-    return {"coin": coin, **{f"{leg.value}_sz": show(sz) for leg, sz in held.items()}}
+    held = {f"{leg.value}_sz": show(books.held(coin, leg, upto)) for leg in Leg}
+    return {"coin": coin, **held}

@@ -85,8 +85,7 @@ def test_equity_is_the_baseline_and_what_is_explained(books: Books) -> None:
     explained = state.account.baseline_usd + ledger.explained(state)
     value = ledger.account_value(state)
     assert value is not None
-    (month,) = statement.periods(books, "month", 0, None)
-    made = statement.statement(books, *month)
+    (made,) = statement.statements(books, "month")
     assert made["equity_before_usd"] == show(state.account.baseline_usd)
     assert made["equity_after_usd"] == show(value)
     assert abs(value - explained) < 1
@@ -215,12 +214,12 @@ def test_a_statement_of_a_day_and_of_a_month(made: Books) -> None:
     assert list(statement.periods(made, "day", 0, 0)) == []
     feb = attrs.evolve(made, state=attrs.evolve(made.state, venue_ms=32 * DAY))
     assert list(statement.periods(feb, "month", 0, None))[1] == (31 * DAY, 59 * DAY)
-    found = statement.statement(made, 0, DAY)
+    (found,) = statement.statements(made, "day")
     assert (found["open"], found["fills"]) == (True, 3)
     assert found["fees_by_token"] == {"HYPE": "0.005", "USD": "0.2"}
     assert found["held"] == [{"coin": "HYPE", "spot_sz": "5", "perp_sz": "-10"}]
     assert found["transfers"] == [{"at_ms": 2 * HOUR + 9, "usd": "100"}]
-    closed = statement.statement(made, 0, 2 * HOUR)
+    closed = statement.statement(made, 0, 2 * HOUR, accounts.Earned())
     assert (closed["open"], closed["equity_after_usd"]) == (False, "1003")
     assert closed["held"] == [{"coin": "HYPE", "spot_sz": "10", "perp_sz": "-10"}]
 
