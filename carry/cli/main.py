@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "probe": ("probe", "Test orders at a venue, away from the market: placed, seen, withdrawn."),
     "alert": ("alert", "Try the ways alerts go, or tell the daily note."),
     "explain": ("explain", "One tick of the past: what was known, each gate, what came of it."),
+    "yardstick": ("yardstick", "What share of the funding to be had the bot's rule captures."),
     "replay": ("replay", "Decide journaled ticks again and compare."),
     "backtest": ("backtest", "The bot over recorded funding and prices: what it earned, and why."),
     "sweep": ("sweep", "Many settings over a recording, judged where they were not chosen."),

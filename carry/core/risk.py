@@ -291,15 +291,26 @@ def offer(state: State, carry: Carry, freed_usd: Decimal = ZERO) -> Offer:
     return Offer(sz=sz, notional=notional, expected=expected, move=move)
 
 
+def _left_for(carry: Carry) -> str | None:
+    """The market that this one is being left for, if that is why."""
+    if isinstance(carry.phase, Exit) and carry.phase.why.startswith(SWITCH):
+        return carry.phase.why.removeprefix(SWITCH)
+    return None
+
+
 def money_free(state: State, carry: Carry, found: Offer) -> Gate:
     """No entry with the crumbs that a lesser carry leaves free: that one is left for it or not, and
-    it enters once, with all of the money.
+    it enters once, with all of the money. Nor with what is freed for a better one.
     """
     value, passes = "yes", True
     for other in state.carries.values():
-        leaves = isinstance(other.phase, Exit) and other.phase.why == SWITCH + carry.coin
-        if leaves:
-            value, passes = f"{other.coin} is being left for it", False
+        taker = _left_for(other)
+        if taker is not None:
+            better = state.carries.get(taker)
+            waits = better is not None and economics.pays_more(better.forecast, carry.forecast)
+            if waits or taker == carry.coin:
+                who = "it" if taker == carry.coin else taker
+                value, passes = f"{other.coin} is being left for {who}", False
             continue
         lesser = economics.pays_more(carry.forecast, other.forecast)
         if lesser and isinstance(other.phase, Enter | HedgeOk):

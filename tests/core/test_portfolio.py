@@ -130,6 +130,14 @@ def test_a_market_that_another_is_left_for_waits_for_all_of_the_money() -> None:
         assert risk.money_free(leaving, idle, whole).passes is free
 
 
+@pytest.mark.parametrize("sol, free", [("3bp", False), ("1.5bp", True)])
+def test_money_that_is_freed_for_a_better_market_waits_for_it(sol: str, free: bool) -> None:
+    state = holding(ETH="2bp", SOL=sol).state
+    idle = state.carries["ETH"]
+    leaving = without(state, "HYPE", phase=Exit(since_ms=0, why=f"{risk.SWITCH}SOL", forced=False))
+    assert risk.money_free(leaving, idle, risk.offer(state, idle, D(200))).passes is free
+
+
 @pytest.mark.parametrize("spare, free", [("0.5", True), ("0.499", False)])
 def test_half_of_its_size_is_no_crumb(spare: str, free: bool) -> None:
     state = holding(ETH="2bp").state

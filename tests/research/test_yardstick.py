@@ -3,6 +3,7 @@
 import csv
 import gzip
 import itertools
+import json
 import random
 from datetime import datetime, timezone
 from pathlib import Path
@@ -12,7 +13,8 @@ import pytest
 
 from carry.core.policy import Strategy
 from carry.exchange.recorded import BadRecording
-from carry.research import holding, positions
+from carry.research import choosing, holding, positions
+from carry.research import yardstick_report as reports
 from carry.research.yardstick import (
     Costs,
     Panel,
@@ -292,5 +294,94 @@ def test_switching_by_the_last_print_is_ruinous(real: Panel) -> None:
         Strategy(), forecast_halflife_h=1, switch_edge_bps=Strategy().switch_edge_bps * 0,
         min_hold_h=0,
     )
-    made, costs = attrs.evolve(real, first=hour("2024-11-01")), Costs(17.0)
+    made, costs = attrs.evolve(real, first=hour("2025-01-01")).of(["HYPE", "PURR"]), Costs(17.0)
     assert score(made, costs, holding.bot(made, costs, hasty)).capture < 0
+
+
+# --- the command ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    draw = random.Random(7)
+    for coin in ("BTC", "PURR"):
+        rates = wandering(draw, 1800)
+        write(tmp_path, coin, [(470_000 + n, f"{rate:.8f}") for n, rate in enumerate(rates)])
+    return tmp_path
+
+
+def run(folder: Path, *words: str) -> tuple[int, str]:
+    from click.testing import CliRunner
+
+    from carry.cli.yardstick import yardstick
+
+    found = CliRunner().invoke(yardstick, ["--data", str(folder), *words], standalone_mode=False)
+    if isinstance(found.exception, Exception) and not isinstance(found.exception, SystemExit):
+        return 2, str(found.exception)
+    return 0, found.stdout
+
+
+def test_the_positions_it_writes_score_what_it_reports(folder: Path) -> None:
+    path = folder / "held.csv"
+    _, told = run(folder, "--cost", "17", "--json", "--positions", str(path))
+    whole = json.loads(told)["costs"][0]["whole"]
+    _, again = run(folder, "--cost", "17", "--json", "--score", str(path))
+    scored = json.loads(again)[0]
+    assert scored["net"] == pytest.approx(whole["net"], abs=1e-12)
+    assert scored["capture"] == pytest.approx(whole["capture"], abs=1e-12)
+    assert whole["round_trips"] > 0
+
+
+def test_its_tables_name_the_worst_and_every_subset(folder: Path) -> None:
+    _, told = run(folder, "--subsets")
+    assert "BTC+PURR" in told
+    assert "sign of the last print" in told
+    assert "worst subset" in told
+
+
+@pytest.mark.parametrize("words, reason", [
+    (("--coins", "SOL"), "no funding_SOL.csv; there is BTC, PURR"),
+    (("--spread", "BTC"), "write COIN=BPS"),
+    (("--from", "2031-01-01"), "no 24 hours of funding in the time asked for"),
+    (("--from", "soon"), "soon: not an ISO date"),
+    (("--score", "nowhere.csv"), "nowhere.csv: cannot be read"),
+])
+def test_mistakes_are_one_line(folder: Path, words: tuple[str, ...], reason: str) -> None:
+    code, told = run(folder, *words)
+    assert code == 2
+    assert reason in told
+
+
+def test_the_search_agrees_with_the_core(folder: Path) -> None:
+    """Floats choose, Decimal decides: the same capture, whatever the strategy and subset."""
+    made = read_panel(folder)
+    grid = choosing.candidates()[::20]
+    found = choosing.search(made, grid, (17.0, 40.0))
+    for n, strategy in enumerate(grid):
+        for k, bps in enumerate((17.0, 40.0)[: 1 + n % 2]):
+            for m, coins in enumerate(subsets(made.coins)):
+                part = made.of(coins)
+                exact = score(part, Costs(bps), holding.bot(part, Costs(bps), strategy)).capture
+                assert found.captures[n, k, m] == pytest.approx(exact, abs=1e-9)
+
+
+def test_each_year_is_judged_by_a_choice_of_the_years_before(folder: Path) -> None:
+    """The hours run from 2023-08-14 to 2023-10-28: no year begins, so nothing is chosen."""
+    made = read_panel(folder)
+    assert reports.walk_forward(made, (17.0,)) == []
+    later = Panel(
+        {c: Series(1, {h + 3000: r for h, r in one.prints.items()})
+         for c, one in made.series.items()},
+        made.first + 3000, made.last + 3000,
+    )
+    (row,) = reports.walk_forward(later, (17.0,))
+    assert row["year"] == 2024
+    spoilt = attrs.evolve(later, series={
+        c: Series(1, {h: r if h <= hour("2024-01-01") else -r for h, r in one.prints.items()})
+        for c, one in later.series.items()
+    })
+    (other,) = reports.walk_forward(spoilt, (17.0,))
+    assert [row[k] for k in ("horizon_h", "switch_edge_bps", "min_hold_h", "before")] == [
+        other[k] for k in ("horizon_h", "switch_edge_bps", "min_hold_h", "before")
+    ]
+    assert row["after"] != other["after"]
