@@ -148,7 +148,7 @@ def _row(venue: Venue, state: State, carry: Carry) -> Pair:
         now_ms = state.venue_ms or state.wall_ms
         try:
             prints = venue.prints(carry.coin, now_ms - 7 * DAY_MS).prints
-            mean = mean_rate(row.rate for row in prints)
+            mean = mean_rate((row.rate for row in prints), venue.capabilities.interval_h)
         except ReadFailed:
             pass
     return pair(state, carry, state.account.fees, mean=mean)

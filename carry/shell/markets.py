@@ -60,7 +60,7 @@ def survey(
     markets = patiently(lambda: venue.markets(coins))
     listed = sorted(markets.markets)
     reads: list[Read] = [markets, patiently(lambda: venue.contexts(listed))]
-    fees = _fees(patiently, venue)
+    fees = _fees(patiently, overview)
     volumes = patiently(overview.volumes)
     events: list[Event] = []
     means: dict[str, Decimal | None] = {}
@@ -72,7 +72,8 @@ def survey(
         try:
             prints = patiently(partial(venue.prints, coin, since_ms))
             reads.append(prints)
-            means[coin] = mean_rate(row.rate for row in prints.prints)
+            rates = (row.rate for row in prints.prints)
+            means[coin] = mean_rate(rates, venue.capabilities.interval_h)
         except ReadFailed:
             means[coin] = None
     progress(len(listed), len(listed))
@@ -105,10 +106,9 @@ def _books(
     return found
 
 
-def _fees(patiently: Callable[[Callable[[], Fees]], Fees], venue: Venue) -> Fees | None:
-    """The rates of the account; of an address that nobody uses they are the base tier's."""
+def _fees(patiently: Callable[[Callable[[], Fees]], Fees], overview: Overview) -> Fees | None:
     try:
-        return patiently(lambda: venue.fees().fees)
+        return patiently(overview.fees)
     except ReadFailed:
         return None
 

@@ -65,9 +65,9 @@ def depth_usd(book: Book, bps: int = DEPTH_BPS) -> Decimal:
     return min(sides).quantize(CENT)
 
 
-def mean_rate(rates: Iterable[Decimal]) -> Decimal | None:
-    """The plain mean of the last week's settled rates."""
-    week = list(rates)[-WEEK_H:]
+def mean_rate(rates: Iterable[Decimal], interval_h: int) -> Decimal | None:
+    """The plain mean of the last week's settled rates, one for each `interval_h` hours."""
+    week = list(rates)[-WEEK_H // interval_h :]
     return sum(week, ZERO) / len(week) if week else None
 
 

@@ -34,7 +34,7 @@ from carry.core.observations import (
     ReceiptsRead,
     TransfersRead,
 )
-from carry.core.types import Leg, Market
+from carry.core.types import Fees, Leg, Market
 from carry.core.venue import Capabilities
 
 
@@ -102,6 +102,9 @@ class Overview(Protocol):
 
     def volumes(self) -> Mapping[str, tuple[Decimal, Decimal]]:
         """Quote coin traded in the last day by coin, (spot, perp), where both are told."""
+
+    def fees(self) -> Fees:
+        """The account's rates; the base tier's for who has none."""
 
     def shift(self, coin: str) -> int:
         """A perp of 10^shift coins has the size 1 here; 0 for most."""

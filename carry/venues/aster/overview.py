@@ -3,12 +3,18 @@
 from collections.abc import Mapping
 from decimal import Decimal
 
-from carry.core.types import Leg
+from carry.core.types import Fees, Leg
 
 from . import parse
 from .constants import PAIRED, QUOTE
 from .rest import Rest
 
+BASE_FEES = Fees(
+    spot_maker=Decimal("0.00005"),
+    spot_taker=Decimal("0.0004"),
+    perp_maker=Decimal("0.0001"),
+    perp_taker=Decimal("0.00035"),
+)
 WEIGHT = 40  # of the day's figures of all symbols
 
 
@@ -31,6 +37,10 @@ class AsterOverview:
             for coin in self.coins
             if (name := f"{coin}{QUOTE}") in told[Leg.SPOT] and name in told[Leg.PERP]
         }
+
+    def fees(self) -> Fees:
+        """Nobody's can be read here: the base tier as published, which changed over time."""
+        return BASE_FEES
 
     def shift(self, coin: str) -> int:
         return 0

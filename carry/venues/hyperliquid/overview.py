@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import msgspec
 
-from carry.core.types import Leg
+from carry.core.types import Fees, Leg
 from carry.venues.numbers import not_negative
 
 from .constants import WRAPPERS
@@ -73,6 +73,9 @@ class HyperliquidOverview:
             perp = perp_volumes(perps.body, known)
             spot = spot_volumes(spots.body, known)
         return {coin: (spot[coin], perp[coin]) for coin in spot if coin in perp}
+
+    def fees(self) -> Fees:
+        return self._venue.fees().fees
 
     def shift(self, coin: str) -> int:
         one = self._venue.known.listed.get(coin)
