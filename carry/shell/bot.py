@@ -19,7 +19,7 @@ from carry.venues.base import ReadFailed, Venue
 
 from . import ladder
 from .commands import overridden
-from .config_file import load
+from .config_file import ConfigError, load
 from .connecting import (
     Clocks,
     Refused,
@@ -57,8 +57,7 @@ def run(places: Places, manner: Manner, *, console: bool = True) -> Result:
     policy, wiring = places.policy, places.wiring
     assert policy is not None, "places.find(config_needed=True) reads it"
     assert wiring is not None, "places.find(config_needed=True) reads it"
-    paper = manner.paper
-    _let_in(places, policy, manner)
+    paper, held_back = manner.paper, _let_in(places, policy, manner)
     account, network = account_of(wiring, paper), network_of(wiring, paper)
     stop = threading.Event()
     redact = Redactor()
@@ -91,6 +90,8 @@ def run(places: Places, manner: Manner, *, console: bool = True) -> Result:
         effective, said = overridden(policy, journal.given(state.command_id))
         for sentence in said:
             log.say(sentence)
+        if held_back is not None:
+            log.warn(f"nothing is entered, what is held is kept: {held_back}")
         hung_up = threading.Event()
         stack.enter_context(_signals(stop, hung_up))
         venue.stream.start()
@@ -102,10 +103,10 @@ def run(places: Places, manner: Manner, *, console: bool = True) -> Result:
             policy=effective,
             from_file=policy,
             log=log,
-            manner=attrs.evolve(manner, live=live),
+            manner=attrs.evolve(manner, live=live, entries=held_back is None),
             stop=stop.is_set,
             ready=all_foreign,
-            reload=_reloader(places, log, paper),
+            reload=_reloader(places, log, manner),
             hung_up=hung_up,
             timings=Timings(places.run_folder / "timings.json"),
         )
@@ -123,13 +124,17 @@ def run(places: Places, manner: Manner, *, console: bool = True) -> Result:
         return result
 
 
-def _let_in(places: Places, policy: Policy, manner: Manner) -> None:
-    """Whether this run may send orders: real money goes by evidence. Raises Refused."""
+def _let_in(places: Places, policy: Policy, manner: Manner) -> str | None:
+    """Whether this run may send orders: real money goes by evidence, but a way out never does.
+
+    Returns why it may not enter; None when it may. Raises Refused.
+    """
     simulated = manner.dry_run or manner.paper
     assert places.wiring is not None
     refuse_unbuilt(places.wiring, simulated)
-    if ladder.needed(places) and not simulated:
-        ladder.check(places, policy, manner.unproven)
+    if not ladder.needed(places) or simulated or manner.until_flat_ms is not None:
+        return None
+    return ladder.let_in(places, policy, manner.unproven)
 
 
 def introduce(venue: Venue, log: EventLog, *, dry_run: bool) -> None:
@@ -192,11 +197,12 @@ def _signals(stop: threading.Event, hung_up: threading.Event) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _reloader(places: Places, log: EventLog, paper: bool) -> Callable[[], Policy]:
+def _reloader(places: Places, log: EventLog, manner: Manner) -> Callable[[], Policy]:
     """Reads the config again. Its policy comes into force; the wiring stays until a new start."""
 
     def reload() -> Policy:
-        policy, wiring = load(places.config, paper=paper)
+        policy, wiring = load(places.config, paper=manner.paper)
+        _still_let_in(places, policy, manner)
         if wiring != places.wiring:
             log.warn(
                 f"{places.config}: venue, account, journal, interval_ms and the like are read at "
@@ -205,6 +211,19 @@ def _reloader(places: Places, log: EventLog, paper: bool) -> Callable[[], Policy
         return policy
 
     return reload
+
+
+def _still_let_in(places: Places, policy: Policy, manner: Manner) -> None:
+    """A canary does not become more by a config read again. Raises ConfigError."""
+    if not ladder.needed(places) or manner.dry_run or manner.paper:
+        return
+    before = places.policy
+    if before is not None and ladder.asked_for(before) == ladder.asked_for(policy):
+        return
+    try:
+        ladder.check(places, policy, manner.unproven)
+    except Refused as refused:
+        raise ConfigError(f"{places.config}: {refused}") from None
 
 
 def _begin(log: EventLog, clock: Clocks, wiring: Wiring, account: str, manner: Manner) -> None:

@@ -101,6 +101,27 @@ def check(places: Places, policy: Policy, words: str | None = None) -> None:
     )
 
 
+def let_in(places: Places, policy: Policy, words: str | None = None) -> str | None:
+    """Why a run on mainnet may go on but not enter; None when it may enter. Raises Refused.
+
+    What is held has to be kept hedged and can always be left, whatever the evidence says by now.
+    """
+    try:
+        check(places, policy, words)
+    except Refused as refused:
+        assert places.wiring is not None
+        account = account_of(places.wiring)
+        own = _Evidence.of(Path(places.journal), MAINNET, account).state
+        if own is None or not _holds(own):
+            raise
+        return str(refused)
+    return None
+
+
+def _holds(state: State) -> bool:
+    return bool(state.intents) or any(c.spot_sz or c.perp_sz for c in state.carries.values())
+
+
 def needed(places: Places) -> bool:
     """Whether a run of this config is with real money; testnet and play money are free."""
     assert places.wiring is not None

@@ -51,7 +51,8 @@ class Manner:
     once: a single look. dry_run: nothing is sent. until_flat_ms: end when everything is closed, or
     after this long; None for an endless run. ticks_max: end after so many (measurements, tests).
     live: a real network. paper: a simulated account on the config's market.
-    unproven: the operator's words for real money without the evidence of `ladder`.
+    unproven: the operator's words for real money without the evidence of `ladder`. entries: False
+    for a run that keeps and leaves what it holds.
     """
 
     interval_ms: int = 1_000
@@ -61,6 +62,7 @@ class Manner:
     live: bool = False
     paper: bool = False
     unproven: str | None = None
+    entries: bool = True
     until_flat_ms: int | None = None
     ticks_max: int | None = None
 
@@ -176,9 +178,14 @@ class Bot:
             faults=(*wishes.faults, *faults(), *breaches),
             cause="urgent" if self._woken or self._outcomes else "interval",
             stopping=self._stopped_ms is not None,
-            once=self.manner.once and self.manner.live and not self.manner.dry_run,
+            once=self._enters_nothing(),
             commands=commands,
         )
+
+    def _enters_nothing(self) -> bool:
+        """A single look at a real network, and a run that only keeps what it holds."""
+        manner = self.manner
+        return not manner.entries or (manner.once and manner.live and not manner.dry_run)
 
     def _commands(self) -> tuple[Command, ...]:
         """What operators asked since the state's watermark; a policy builds on the one before."""

@@ -8,16 +8,19 @@ from typing import Any
 import attrs
 import pytest
 
+from carry.base.secrets import Redactor
 from carry.core.num import ZERO
 from carry.core.observations import FillsRead, Observations, ReceiptsRead
 from carry.core.policy import MarketPolicy, Policy, Risk
 from carry.core.state import Idle, Intent, Kind, Latch, Repair, State, Unknown
 from carry.core.types import Fill, FundingReceipt, Leg, Side, Tif
 from carry.shell import bot, ladder
+from carry.shell.config_file import ConfigError, load
 from carry.shell.connecting import Refused
 from carry.shell.journal import Journal
 from carry.shell.ladder import CANARY_H, PAPER_H, WORDS, check, rungs
-from carry.shell.loop import Manner
+from carry.shell.logs import EventLog
+from carry.shell.loop import Bot, Manner
 from carry.shell.places import Places
 from carry.shell.wiring import AccountWiring, VenueWiring, Wiring
 from tests.core.making import held, with_carry
@@ -321,6 +324,73 @@ def test_the_bot_asks_the_ladder_before_it_connects(ground: Ground) -> None:
     places = attrs.evolve(ground.places, policy=policy(SMALL))
     with pytest.raises(Refused, match="Missing: demo: "):
         bot.run(places, Manner(), console=False)
+
+
+def crashed(state: State) -> State:
+    latch = Latch(mode="reduce", why="a check failed", since_ms=1)
+    return attrs.evolve(state, latches={"crash": latch})
+
+
+def test_what_is_held_is_let_in_to_be_kept_and_left_and_enters_nothing(ground: Ground) -> None:
+    """A fault that takes the evidence back must not keep the bot from what it holds."""
+    ground.demo()
+    ground.paper()
+    ground.canary(state=crashed(ground.calm))
+    said = ladder.let_in(ground.places, policy(LARGE))
+    assert said is not None
+    assert "carry resume --ack crash" in said
+    Path(ground.places.journal).unlink()
+    ground.canary(state=flat(crashed(ground.calm)))
+    with pytest.raises(Refused, match="ack crash"):
+        ladder.let_in(ground.places, policy(LARGE))
+    Path(ground.places.journal).unlink()
+    ground.canary()
+    assert ladder.let_in(ground.places, policy(LARGE)) is None
+
+
+def test_an_order_that_is_open_is_something_held(ground: Ground) -> None:
+    ground.dry(state=flat(stuck(ground.calm)))
+    assert ladder.let_in(ground.places, policy(SMALL)) is not None
+
+
+def test_closing_everything_asks_for_no_evidence(ground: Ground) -> None:
+    """`carry flatten --now` without any: the key is what it asks for next."""
+    places = attrs.evolve(ground.places, policy=policy(SMALL))
+    with pytest.raises(Refused, match="agent_key is missing"):
+        bot.run(places, Manner(until_flat_ms=1_000), console=False)
+
+
+CONFIG = """\
+venue: {{name: hyperliquid, network: mainnet}}
+account: {{address: '{account}'}}
+markets: [{{base: HYPE}}]
+risk: {{portfolio_notional_cap: {cap}, per_symbol_notional_cap: {cap}}}
+strategy: {{target_usd_notional: 100}}
+"""
+
+
+def test_a_canary_does_not_grow_by_a_config_read_again(ground: Ground) -> None:
+    config = ground.folder / "config.yaml"
+    config.write_text(CONFIG.format(account=ACCOUNT, cap=200))
+    small, wiring = load(config)
+    places = attrs.evolve(ground.places, policy=small, wiring=wiring)
+    reload = bot._reloader(places, EventLog(None, Redactor(), console=False), Manner())
+    assert reload() == small
+    config.write_text(CONFIG.format(account=ACCOUNT, cap=5000))
+    with pytest.raises(ConfigError, match="the rung 'live'"):
+        reload()
+    worded = bot._reloader(
+        places, EventLog(None, Redactor(), console=False), Manner(unproven=WORDS)
+    )
+    assert worded().risk.portfolio_notional_cap == 5000
+
+
+def test_a_run_that_may_not_enter_says_so_to_the_core() -> None:
+    """By the same word as a single look: the gate `once`."""
+    loop = object.__new__(Bot)
+    for manner, once in ((Manner(), False), (Manner(entries=False), True)):
+        loop.manner = manner
+        assert loop._enters_nothing() is once
 
 
 @pytest.mark.parametrize("network", ["testnet", None])
