@@ -111,7 +111,9 @@ class Simulated(Wallet):
             journal_id=state.journal_id,
             last_common=last_common,
             interval_ms=state.capabilities.funding_interval_ms,
+            receipts_floor_at_ms=state.receipts_floor_at_ms,
             transfers_floor_at_ms=state.transfers_floor_at_ms,
+            since_ms=state.venue_ms or state.wall_ms,
             coins=coins,
             perps=perps,
             entry=entry,
@@ -332,6 +334,8 @@ class Simulated(Wallet):
                     for fill in read.fills:
                         if self._is_common(fill.cloid):
                             self.book(fill)
+                elif isinstance(read, seen.ReceiptsRead):
+                    self.settle(read)
                 elif isinstance(read, seen.TransfersRead):
                     self.came(read)
                 continue

@@ -19,14 +19,17 @@ class Wallet:
 
     usd: the quote wallet; of a unified account without what positions cost. raw_usd: the perp
     wallet's cash leg (split). entry: signed cost of each position. known: ids that are in it
-    already. due: payments whose rate is not known yet, by coin and time: size and oracle price.
+    already; *_floor_at_ms: nothing older is missing. since_ms: venue time from which it is kept.
+    due: payments whose rate is not known yet, by coin and time: size and oracle price.
     """
 
     mode: AccountMode
     usd: Decimal
     raw_usd: Decimal
     interval_ms: int
+    receipts_floor_at_ms: int
     transfers_floor_at_ms: int
+    since_ms: int
     coins: dict[str, Decimal]
     perps: dict[str, Decimal]
     entry: dict[str, Decimal]
@@ -70,23 +73,37 @@ class Wallet:
                 if sz and coin in self.oracles:
                     self.due[coin, number * self.interval_ms] = (sz, self.oracles[coin])
 
-    def settle(self, read: seen.PrintsRead) -> None:
-        for printed in read.prints:
-            boundary = round(Decimal(printed.at_ms) / self.interval_ms) * self.interval_ms
-            held = self.due.pop((read.coin, boundary), None)
-            if held is None:
-                continue
-            sz, oracle = held
-            usd = -sz * oracle * printed.rate
-            if self.mode is AccountMode.SPLIT:
-                self.raw_usd += usd
-            else:
-                self.usd += usd
-            self.receipts.append(
-                FundingReceipt(
-                    coin=read.coin, at_ms=printed.at_ms, usd=usd, sz=sz, rate=printed.rate
-                )
-            )
+    def settle(self, read: seen.PrintsRead | seen.ReceiptsRead) -> None:
+        """Book payments whose rate is told: by what was settled, or by what history was paid."""
+        if isinstance(read, seen.PrintsRead):
+            for printed in read.prints:
+                held = self._due(read.coin, printed.at_ms)
+                if held is not None:
+                    usd = -held[0] * held[1] * printed.rate
+                    self._paid(read.coin, printed.at_ms, usd, held[0], printed.rate)
+            return
+        for paid in read.receipts:
+            key = f"funding:{paid.coin}:{paid.at_ms}"
+            held = self._due(paid.coin, paid.at_ms)
+            if held is not None and paid.sz:
+                # What was paid on another size tells the oracle price, too.
+                self._paid(paid.coin, paid.at_ms, paid.usd * held[0] / paid.sz, held[0], paid.rate)
+            elif self.receipts_floor_at_ms <= paid.at_ms <= self.since_ms:
+                if key not in self.known:  # of before, and not read then
+                    self._paid(paid.coin, paid.at_ms, paid.usd, paid.sz, paid.rate)
+
+    def _due(self, coin: str, at_ms: int) -> tuple[Decimal, Decimal] | None:
+        """Stamps trail the payment by some ms."""
+        boundary = round(Decimal(at_ms) / self.interval_ms) * self.interval_ms
+        return self.due.pop((coin, boundary), None)
+
+    def _paid(self, coin: str, at_ms: int, usd: Decimal, sz: Decimal, rate: Decimal) -> None:
+        self.known[f"funding:{coin}:{at_ms}"] = at_ms
+        if self.mode is AccountMode.SPLIT:
+            self.raw_usd += usd
+        else:
+            self.usd += usd
+        self.receipts.append(FundingReceipt(coin=coin, at_ms=at_ms, usd=usd, sz=sz, rate=rate))
 
     def came(self, read: seen.TransfersRead) -> None:
         """Money that came or went in history came or went here, too; moves between wallets did

@@ -309,7 +309,9 @@ def as_json(found: WhatIf) -> dict[str, Any]:
         "was": of(found.was, found.was_pnl, found.was_turnover_usd),
         "would": of(found.would, found.would_pnl, found.would_turnover_usd),
         "net_effect_usd": show(found.net_effect_usd.quantize(Decimal("0.000001"))),
-        "residual_usd": None if found.residual_usd is None else show(found.residual_usd),
+        "residual_usd": None
+        if found.residual_usd is None
+        else show(found.residual_usd.quantize(Decimal("0.000001"))),
         "payments_without_a_rate": found.unpaid,
         "settings_not_followed": found.dropped,
         "exact": found.exact,

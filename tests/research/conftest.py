@@ -5,9 +5,9 @@ from .making import lived
 
 @pytest.fixture(scope="session")
 def journal(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Two markets entered, held over a payment and closed, without faults."""
+    """A market entered, held over a payment and closed in slices, without faults."""
     path = tmp_path_factory.mktemp("research") / "carry.db"
-    lived(path, 4, 170, start_s=3_000)  # ten minutes before a payment
+    lived(path, 22, 170, start_s=3_000)  # ten minutes before a payment
     return str(path)
 
 
@@ -15,5 +15,5 @@ def journal(tmp_path_factory: pytest.TempPathFactory) -> str:
 def stormy(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Under faults: refusals, lost replies, a market that jumps."""
     path = tmp_path_factory.mktemp("stormy") / "carry.db"
-    lived(path, 20_008, 250, None)
+    lived(path, 20_008, 150, None)
     return str(path)

@@ -62,9 +62,7 @@ def test_any_partition_adds_up(books: Books) -> None:
     rng = random.Random(7)
     seen = [line.at_ms for line in books.lines]
     for _ in range(20):
-        cuts = sorted(
-            {rng.choice(seen) + rng.randrange(-2, 3) for _ in range(rng.randrange(1, 6))}
-        )
+        cuts = sorted({rng.choice(seen) + rng.randrange(-2, 3) for _ in range(rng.randrange(1, 6))})
         parts = accounts.between(books, [0, *cuts, None])
         summed = accounts.Earned()
         for part in parts:

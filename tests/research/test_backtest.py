@@ -135,9 +135,7 @@ def test_who_shuffles_the_future_does_not_move_the_past(turns: Path, run: Lived)
         hour: track.prints[hour] if hour < cut else track.prints[max(track.prints) + cut - hour]
         for hour in track.prints
     }
-    other = attrs.evolve(
-        track, perp=shuffled(track.perp), spot=shuffled(track.spot), prints=prints
-    )
+    other = attrs.evolve(track, perp=shuffled(track.perp), spot=shuffled(track.spot), prints=prints)
     again = Run(attrs.evolve(setup, tracks={"HYPE": other})).live()
     before = cut * HOUR_MS
 

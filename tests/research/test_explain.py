@@ -44,13 +44,13 @@ def test_an_entry_says_what_it_knew_asked_and_became(journal: str) -> None:
 
     assert found["seq"] == ENTRY
     assert found["as_it_was"]
-    btc = next(m for m in found["markets"] if m["coin"] == "BTC")
+    btc = next(m for m in found["markets"] if m["coin"] == "HYPE")
     assert btc["phase"] == "ENTER"
     assert D(btc["forecast"]["apr"]) > 0
-    assert any(line.startswith("book BTC spot") for line in found["observations"])
+    assert any(line.startswith("book HYPE spot") for line in found["observations"])
     gate = next(g for g in found["gates"] if g["name"] == "expected_net_bps" and g["market"])
     assert gate["distance"] is not None
-    (order,) = (a for a in found["actions"] if "BTC #" in a["text"])
+    (order,) = (a for a in found["actions"] if "HYPE #" in a["text"])
     assert "buy spot" in order["text"]
     assert any(line.startswith("filled ") for line in order["fate"])
     assert any("accepted" in line for line in order["fate"])
@@ -133,11 +133,11 @@ def test_each_flip_point_is_where_the_real_step_turns(journal: str, seq: int) ->
 
 def _turns_at_the_threshold(it: past.Decided, found: list[flips.Flip]) -> None:
     """A lowered forecast undoes the entry, at the very gate that then blocks."""
-    flip = next(f for f in found if f.away < 0 and "BTC funding forecast" in f.knob.name)
+    flip = next(f for f in found if f.away < 0 and "HYPE funding forecast" in f.knob.name)
     after = step(*flip.knob.put(it.before, it.observations, flip.away))[0]
-    gate = after.carries["BTC"].blocked
+    gate = after.carries["HYPE"].blocked
 
-    assert flip.then.startswith("BTC IDLE")
+    assert flip.then.startswith("HYPE IDLE")
     assert gate is not None
     assert gate.gate in ("expected_net_bps", "expected_apr")
 

@@ -109,9 +109,7 @@ def test_what_came_or_went_without_a_trade(made: Books) -> None:
     for line in more:
         carry = attrs.evolve(carry, ledger=ledger.post(carry.ledger, line))
     carry = attrs.evolve(carry, spot_sz=D(7), perp_sz=D(-6))
-    books = attrs.evolve(
-        made, lines=lines, state=attrs.evolve(made.state, carries={"HYPE": carry})
-    )
+    books = attrs.evolve(made, lines=lines, state=attrs.evolve(made.state, carries={"HYPE": carry}))
     for method in ("fifo", "average"):
         rows = export.rows(books, 0, None, method)
         totals = by(rows, "account")

@@ -36,17 +36,18 @@ def test_a_release_s_journal_is_decided_again(packed: Path, tmp_path: Path) -> N
     use_exact_context()
     path = str(unpacked(packed, tmp_path))
     reader = Reader(path)
-    kept, begin = past.span(reader), past.start(reader)
-    assert kept is not None
-    assert begin is not None
-    ticks = list(past.decided(reader, begin))
+    kept = past.span(reader)
+    said = reader.rows("SELECT sum(observations LIKE '%outcomes\":[{%') FROM ticks")[0][0]
+    restarts = reader.rows("SELECT sum(observations LIKE '%restarted\":true%') FROM ticks")[0][0]
     reader.close()
-    assert len(ticks) == kept[1] > 200
-    assert sum(it.observations.outcomes != () for it in ticks) > 20
-    assert any(it.observations.restarted for it in ticks)
+    assert kept is not None
+    assert kept[1] > 200
+    assert said > 20
+    assert restarts >= 1
 
     name = packed.name.removesuffix(".db.xz")
     found = replay.replay(path, lenient=not released(name))
     assert found.fault is None, found.fault
+    assert found.ticks + found.left_out == kept[1]
     if released(name) and found.rules == (RULES,):
         assert found.changed == 0

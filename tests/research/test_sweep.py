@@ -24,7 +24,7 @@ from carry.research.hourly import Run
 from .recordings import record
 
 ROOT = Path(__file__).resolve().parents[2]
-VARIED = ("horizon_h=200,300", "forecast_halflife_h=6", "min_hold_h=2")
+VARIED = ("horizon_h=200", "forecast_halflife_h=6", "min_hold_h=2")
 
 
 # --- the space ------------------------------------------------------------------------------------
@@ -154,7 +154,7 @@ def test_it_goes_on_after_a_kill_and_a_cluster_says_the_same(folder: Path, tmp_p
         command(folder, out, "--jobs", "1"), cwd=ROOT, stdout=subprocess.DEVNULL
     )
     until = time.monotonic() + 120
-    while time.monotonic() < until and (not out.exists() or out.read_bytes().count(b"\n") < 3):
+    while time.monotonic() < until and (not out.exists() or out.read_bytes().count(b"\n") < 2):
         time.sleep(0.05)
     os.kill(process.pid, signal.SIGKILL)
     process.wait(30)
@@ -162,7 +162,7 @@ def test_it_goes_on_after_a_kill_and_a_cluster_says_the_same(folder: Path, tmp_p
     with out.open("ab") as file:
         file.write(b'{"config": 9, torn')
     kept = before[: before.rindex(b"\n") + 1]
-    assert 2 <= kept.count(b"\n") - 1 < 6
+    assert 1 <= kept.count(b"\n") - 1 < 4
 
     done = subprocess.run(
         command(folder, out, "--jobs", "2", "--json"),
@@ -173,15 +173,15 @@ def test_it_goes_on_after_a_kill_and_a_cluster_says_the_same(folder: Path, tmp_p
     )
     assert done.returncode == 0, done.stderr
     assert out.read_bytes().startswith(kept)
-    assert out.read_bytes().count(b"\n") == 1 + 6
+    assert out.read_bytes().count(b"\n") == 1 + 4
     told = json.loads(done.stdout)
-    assert (told["runs"], told["configs"]) == (6, 3)
+    assert (told["runs"], told["configs"]) == (4, 2)
     assert {best["residual_usd"] for best in told["best"]} == {"0"}
     assert told["folds"][0]["part"] == 1
 
     plan = planned(folder)
     here = sweep.run(plan, out)  # everything is there: nothing is run
-    assert len(here) == len(plan.tasks) == 6
+    assert len(here) == len(plan.tasks) == 4
     _is_the_backtest_s(folder, plan, here)
     assert _over_a_cluster(plan, tmp_path / "cluster.jsonl") == here
 

@@ -102,21 +102,30 @@ def test_positions_in_a_file_are_those_that_were_written(tmp_path: Path) -> None
     path = tmp_path / "positions.csv"
     assert positions.write_positions(path, rows) == 4
     assert path.read_text().splitlines()[:3] == [
-        "time,coin,weight", "2023-08-14T08:00:00Z,BTC,1", "2023-08-14T13:00:00Z,BTC,0"
+        "time,coin,weight",
+        "2023-08-14T08:00:00Z,BTC,1",
+        "2023-08-14T13:00:00Z,BTC,0",
     ]
-    read = [(at, {c: w for c, w in held.items() if w}) for at, held in
-            positions.read_positions(path)]
+    read = [
+        (at, {c: w for c, w in held.items() if w}) for at, held in positions.read_positions(path)
+    ]
     assert read == rows
 
 
-@pytest.mark.parametrize("text, reason", [
-    ("time,coin\n", ":1: columns"),
-    ("time,coin,weight\nsoon,BTC,1\n", ":2: time 'soon'"),
-    ("time,coin,weight\n1700000000000,BTC,-1\n", ":2: weight '-1'"),
-    ("time,coin,weight\n1700000000000,BTC,nan\n", ":2: weight 'nan'"),
-    ("time,coin,weight\n1700000000000,BTC\n", ":2: 2 fields"),
-    ("time,coin,weight\n1700000000000,A,1\n1600000000000,A,1\n", ":3: time 1600000000000 is bef"),
-])
+@pytest.mark.parametrize(
+    "text, reason",
+    [
+        ("time,coin\n", ":1: columns"),
+        ("time,coin,weight\nsoon,BTC,1\n", ":2: time 'soon'"),
+        ("time,coin,weight\n1700000000000,BTC,-1\n", ":2: weight '-1'"),
+        ("time,coin,weight\n1700000000000,BTC,nan\n", ":2: weight 'nan'"),
+        ("time,coin,weight\n1700000000000,BTC\n", ":2: 2 fields"),
+        (
+            "time,coin,weight\n1700000000000,A,1\n1600000000000,A,1\n",
+            ":3: time 1600000000000 is bef",
+        ),
+    ],
+)
 def test_bad_positions_are_refused_by_line(text: str, reason: str, tmp_path: Path) -> None:
     path = tmp_path / "p.csv"
     path.write_text(text)
@@ -168,7 +177,10 @@ def test_eight_hourly_prints_are_a_market_of_eight_hours() -> None:
 
 def test_spreads_go_by_the_base() -> None:
     assert [spread_bps(c, {"XYZ": 9}) for c in ("BTC", "BTCUSDT", "XYZUSDC", "ABC")] == [
-        1.5, 1.5, 9, 5
+        1.5,
+        1.5,
+        9,
+        5,
     ]
     assert len(subsets(COINS)) == 31
     assert len(subsets(tuple("ABCDEFGH"))) == 9
@@ -191,7 +203,8 @@ def test_it_leaves_what_loses_for_long_and_not_on_a_sign() -> None:
     assert len(holding.bot(panel(BTC=dips), Costs(17.0), Strategy())) == 1
     turned = [0.00002] * 200 + [-0.00005] * 800
     assert [held for _, held in holding.bot(panel(BTC=turned), Costs(17.0), Strategy())] == [
-        {"BTC": 1.0}, {}
+        {"BTC": 1.0},
+        {},
     ]
 
 
@@ -230,7 +243,8 @@ def test_shifted_and_renamed_it_holds_the_same() -> None:
     assert [(h, {names[c]: w for c, w in held.items()}) for h, held in renamed] == base
     later = Panel(
         {c: Series(1, {h + 5000: r for h, r in enumerate(rs)}) for c, rs in rates.items()},
-        5000, 5899,
+        5000,
+        5899,
     )
     assert [(h - 5000, held) for h, held in holding.bot(later, costs, Strategy())] == base
     assert len(base) > 1
@@ -291,7 +305,9 @@ def test_the_shipped_defaults_reach_the_goal(real: Panel) -> None:
 def test_switching_by_the_last_print_is_ruinous(real: Panel) -> None:
     """The same bot with a forecast of one hour and no edge loses most of it."""
     hasty = attrs.evolve(
-        Strategy(), forecast_halflife_h=1, switch_edge_bps=Strategy().switch_edge_bps * 0,
+        Strategy(),
+        forecast_halflife_h=1,
+        switch_edge_bps=Strategy().switch_edge_bps * 0,
         min_hold_h=0,
     )
     made, costs = attrs.evolve(real, first=hour("2025-01-01")).of(["HYPE", "PURR"]), Costs(17.0)
