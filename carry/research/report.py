@@ -17,11 +17,12 @@ from carry.core.types import Leg
 from carry.shell import screen
 
 from . import accounts, statement
-from .accounts import HOUR_MS, Books, Round, mark_at
+from .accounts import DAY_MS, HOUR_MS, Books, Round, mark_at
 from .past import NotThere, written
 from .report_page import Chart, ReportRefused, page, plotly
 
 POINTS_MAX: Final = 3_000
+BARS_MAX: Final = 400
 ROUNDS_DRAWN: Final = 12
 HOURS_A_YEAR: Final = 8_760
 CAUSE_COLOURS: Final = {
@@ -129,28 +130,36 @@ def _floats(values: Iterable[Decimal | None], times: int = 1) -> list[float | No
 
 
 def funding(books: Books) -> Chart:
-    """Each payment's rate as a bar, and what the forecast said, both a year."""
-    interval_h = books.state.capabilities.interval_h
-    a_year = HOURS_A_YEAR // interval_h * 100
+    """Each payment's rate as a bar, or the mean of each day where there are too many, and what the
+    forecast said, both a year."""
+    capabilities = books.state.capabilities
+    a_year = HOURS_A_YEAR // capabilities.interval_h * 100
+    many = books.end_ms - books.first_ms > BARS_MAX * capabilities.funding_interval_ms
+    step_ms = DAY_MS if many else capabilities.funding_interval_ms
     traces: list[Trace] = []
     for coin in _traded(books):
-        paid = [receipt for receipt in books.receipts if receipt.coin == coin]
+        paid: dict[int, list[Decimal]] = {}
+        for receipt in books.receipts:
+            if receipt.coin == coin:
+                paid.setdefault(receipt.at_ms - receipt.at_ms % step_ms, []).append(receipt.rate)
         colour = _coin_colour(books, coin)
         traces.append(
             {
                 "type": "bar", "name": f"{coin} paid", "opacity": 0.55,
-                "x": [written(r.at_ms) for r in paid], "marker": {"color": colour},
-                "y": _floats([r.rate for r in paid], a_year),
-                "width": books.state.capabilities.funding_interval_ms * 0.8,
+                "x": [written(at_ms + step_ms // 2 if many else at_ms) for at_ms in paid],
+                "y": _floats([sum(rates, ZERO) / len(rates) for rates in paid.values()], a_year),
+                "marker": {"color": colour}, "width": step_ms * 0.8,
             }
         )  # fmt: skip
         marks = [mark for mark in books.marks.get(coin, ()) if mark.forecast_rate is not None]
+        marks = marks[:: len(marks) // POINTS_MAX + 1]
         x = [written(mark.at_ms) for mark in marks]
         rates = _floats([mark.forecast_rate for mark in marks], a_year)
         traces.append(line(f"{coin} forecast", x, rates, colour))
+    shown = "Mean rate of each day's payments" if many else "Rate of each payment"
     return Chart(
-        "funding", "Funding against forecast", "Rate of each payment, and the forecast over the "
-        "horizon at the time; above zero the short is paid.", traces, "% a year",
+        "funding", "Funding against forecast", f"{shown}, and the forecast over the horizon at "
+        "the time; above zero the short is paid.", traces, "% a year",
     )  # fmt: skip
 
 

@@ -12,6 +12,14 @@ def journal(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="session")
+def taken(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Shorts deleveraged and liquidated by the venue, again and again."""
+    path = tmp_path_factory.mktemp("taken") / "carry.db"
+    lived(path, 4, 250, "F80+F81")
+    return str(path)
+
+
+@pytest.fixture(scope="session")
 def stormy(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Under faults: refusals, lost replies, a market that jumps."""
     path = tmp_path_factory.mktemp("stormy") / "carry.db"

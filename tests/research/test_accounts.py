@@ -31,7 +31,7 @@ DAY = accounts.DAY_MS
 # --- journals of whole lives ----------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module", params=["journal", "stormy"])
+@pytest.fixture(scope="module", params=["journal", "stormy", "taken"])
 def books(request: pytest.FixtureRequest) -> Books:
     return accounts.read(request.getfixturevalue(request.param))
 
@@ -74,6 +74,15 @@ def test_any_partition_adds_up(books: Books) -> None:
             cut = statement.rows(books, by, cuts[0], cuts[-1] if len(cuts) > 1 else None)
             (part,) = accounts.between(books, [cuts[0], cuts[-1] if len(cuts) > 1 else None])
             assert total(cut)["net_usd"] == part.pnl.net_usd
+
+
+def test_what_the_venue_took_is_external(taken: str) -> None:
+    found = accounts.read(taken)
+    (made,) = statement.statements(found, "month")
+    assert len(made["external"]) >= 2
+    assert all(one["leg"] == "perp" and one["trade"] for one in made["external"])
+    assert D(made["external_usd"]) == sum(D(one["usd"]) for one in made["external"]) != 0
+    assert found.state.account.residual_usd == 0
 
 
 def test_equity_is_the_baseline_and_what_is_explained(books: Books) -> None:

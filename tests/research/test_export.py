@@ -23,7 +23,7 @@ from tests.research.test_accounts import made as made  # a small history by hand
 HOUR = accounts.HOUR_MS
 
 
-@pytest.fixture(params=["journal", "stormy", "made"])
+@pytest.fixture(params=["journal", "stormy", "taken", "made"])
 def books(request: pytest.FixtureRequest) -> Books:
     found = request.getfixturevalue(request.param)
     return found if isinstance(found, Books) else accounts.read(found)

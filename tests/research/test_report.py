@@ -79,6 +79,16 @@ def test_lines_end_where_the_ledger_stands(journal: str, text: str) -> None:
     assert all(trace["x"] for trace in paid)
 
 
+def test_payments_of_a_long_time_are_drawn_by_the_day(made: Books) -> None:
+    few = report.funding(made).traces[0]
+    assert (few["x"], few["y"]) == (["1970-01-01T01:00:00Z"], [8.76 * 100])
+    paid = made.receipts[0]
+    twice = (paid, attrs.evolve(paid, at_ms=3 * HOUR, rate=-paid.rate))
+    late = attrs.evolve(made.state, venue_ms=500 * HOUR)
+    bars = report.funding(attrs.evolve(made, state=late, receipts=twice)).traces[0]
+    assert (bars["x"], bars["y"]) == (["1970-01-01T12:00:00Z"], [0])
+
+
 def test_positions_and_the_clock_by_hand(made: Books) -> None:
     """Spot 10 at 21 less 10 at 21.5; at the end 5 and 10 at the newest kept price, 24."""
     times = [HOUR - 200, HOUR + 1, None]
