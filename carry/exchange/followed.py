@@ -139,16 +139,22 @@ class LateFunding(Funding):
                 self.ex.changed = True
 
     def settle(self) -> None:
-        """Pay what is owed and known by now, booked now."""
-        left = []
+        """Pay what is owed and known by now, booked now.
+
+        An hour that was left out while a later one was told has no rate: nobody pays for it.
+        """
+        ex, left = self.ex, []
+        assert isinstance(ex.market, FollowedMarket)
+        newest: dict[str, int] = {}
+        for coin, hour in ex.market.prints:
+            newest[coin] = max(hour, newest.get(coin, hour))
         for one in self.owed:
-            printed = self.ex.market.printed(one.coin, one.hour)
+            printed = ex.market.printed(one.coin, one.hour)
             if printed is None:
-                left.append(one)
+                if one.hour >= newest.get(one.coin, 0):
+                    left.append(one)
                 continue
-            asset = self.ex.coins[one.coin].perp
-            self.ex.accounts[one.address].position(asset.asset_id)
-            self._pay_one(one.address, asset, one.worth, one.szi, printed.rate)
+            self._pay_one(one.address, ex.coins[one.coin].perp, one.worth, one.szi, printed.rate)
         self.owed = left
 
 

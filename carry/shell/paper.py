@@ -42,7 +42,7 @@ from .value_stream import LocalLink, OwnFeed, ValueStream
 AGENT: Final = "0x" + "b" * 40
 NETWORK: Final = "paper"
 ASK_AGAIN_MS: Final = 20_000  # between two tries for a rate that was not told yet
-CATCH_UP_H: Final = 480  # one page of the venue's history of prints
+CANDLES_MAX: Final = 480
 
 
 def kept_coins(file: Path) -> tuple[str, ...]:
@@ -221,8 +221,8 @@ class PaperVenue(DirectVenue):
                 self._catch_up(ex.paid_hour + 1, hour)
             ex.advance(now_ms)
         if ex.funding.owed and self._may_ask(now_ms):
-            for one in dict.fromkeys((owed.coin, owed.hour) for owed in ex.funding.owed):
-                self._learn(one[0], one[1])
+            for coin in dict.fromkeys(owed.coin for owed in ex.funding.owed):
+                self._learn(coin, min(o.hour for o in ex.funding.owed if o.coin == coin))
             ex.funding.settle()
         self._paper.save()
 
@@ -239,11 +239,11 @@ class PaperVenue(DirectVenue):
         """
         ex = self._paper.exchange
         for coin in self._paper.holds():
-            self._learn(coin, max(first, last - CATCH_UP_H))
+            self._learn(coin, first)
             if last == first:
                 continue
             try:
-                closes = self._live.closes(coin, "1h", min(last - first + 1, CATCH_UP_H)).closes
+                closes = self._live.closes(coin, "1h", min(last - first + 1, CANDLES_MAX)).closes
             except ReadFailed:
                 continue
             for back, px in enumerate(reversed(closes)):

@@ -257,8 +257,21 @@ def test_a_rate_that_is_told_late_is_owed_and_then_paid(held: OnPaper) -> None:
     ex.see_print("HYPE", hour * HOUR_MS + 40, D("0.0001"))
     ex.funding.settle()
     assert account.cash() - cash == (-mine[0].worth * D("0.0001")).quantize(D("0.000001"))
-    assert [one.coin for one in ex.funding.owed] == ["BTC"] * (len(ex.funding.owed))
+    assert "HYPE" not in [one.coin for one in ex.funding.owed]
     ex.funding.owed = []
+
+
+def test_an_hour_that_the_venue_left_out_is_paid_by_nobody(held: OnPaper) -> None:
+    """Once a later one was told it will not come: it is asked for no longer."""
+    ex, account = held.paper.exchange, held.paper.exchange.accounts[held.account]
+    hour, cash = max(hour for _, hour in ex.market.prints) + 5, account.cash()
+    ex.funding.pay(hour)
+    ex.funding.settle()
+    assert {one.hour for one in ex.funding.owed} == {hour}
+    for coin in COINS:
+        ex.see_print(coin, (hour + 1) * HOUR_MS + 40, D("0.0001"))
+    ex.funding.settle()
+    assert (ex.funding.owed, account.cash()) == ([], cash)
 
 
 # --- the command ----------------------------------------------------------------------------------
