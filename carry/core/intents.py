@@ -189,6 +189,9 @@ def _refused(state: State, intent: Intent, refusal: seen.Refused) -> tuple[State
     what += f" at {show(intent.px)}"
     if intent.kind is Kind.MOVE:
         what = f"move ${show(intent.sz)} between the wallets"
+    elif intent.kind is Kind.LEVERAGE:
+        lever = state.policy.execution.perp_leverage
+        what = f"set the leverage of {intent.coin} to {lever}"
     halted = refusal.code == "halted"
     if refusal.code == "post_only_window":
         state = attrs.evolve(state, post_only_until_ms=state.now_ms + POST_ONLY_MS)
@@ -204,7 +207,7 @@ def _refused(state: State, intent: Intent, refusal: seen.Refused) -> tuple[State
                 "`carry resume --ack identity`.",
             ),
         )
-    elif intent.kind is Kind.MOVE or refusal.code in NAMED:
+    elif intent.kind is not Kind.ORDER or refusal.code in NAMED:
         said = (
             Alert(
                 level="warn",
@@ -219,7 +222,7 @@ def _refused(state: State, intent: Intent, refusal: seen.Refused) -> tuple[State
         return state, said + more
     carry = state.carries[intent.coin]
     short_of_margin = refusal.code == "margin" and intent.leg is Leg.PERP
-    if short_of_margin and intent.side is Side.SELL:
+    if short_of_margin and intent.side is Side.SELL and intent.kind is Kind.ORDER:
         # The hedge cannot be bought with this account: go straight to unwinding the spot.
         repair = carry.repair if carry.repair is not None else Repair()
         state = set_carry(state, attrs.evolve(carry, repair=attrs.evolve(repair, unwinding=True)))
