@@ -197,7 +197,7 @@ def test_through_every_fault_the_copy_is_the_same(
                 assert feed.failure is not None, fault
                 if says in str(feed.failure):
                     break
-            assert time.monotonic() - began < 20, fault
+            assert time.monotonic() - began < 60, fault
             assert feed.failure.cause == cause
             assert says in str(feed.failure), fault
             assert PASSWORD not in str(feed.failure)

@@ -87,7 +87,7 @@ class Feed:
             batch = self._copy()
         except JournalRefused:
             self._forget()  # `silence` or `journal_unreadable` tell of it
-            return self._said(REFUSED_S)
+            return self._said(PAUSE_S)
         except Moved:
             self._forget()
             return PAUSE_S
