@@ -25,6 +25,10 @@ from carry.core.num import use_exact_context
               help="Money in the account [default: what the policy's size needs]")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.option(
+    "--html", "page", metavar="FILE", type=click.Path(path_type=Path),
+    help="Write a page with charts (the extra `report`).",
+)  # fmt: skip
+@click.option(
     "--positions", metavar="FILE", type=click.Path(path_type=Path),
     help="Write the decided weights as CSV: time,coin,weight.",
 )  # fmt: skip
@@ -36,6 +40,7 @@ def backtest(
     config: Path | None,
     capital: float | None,
     as_json: bool,
+    page: Path | None,
     positions: Path | None,
 ) -> int:
     """The bot itself over recorded funding and prices: what it would have earned, and why."""
@@ -43,12 +48,15 @@ def backtest(
 
     from carry.core.policy import Policy
     from carry.exchange.recorded import parse_date
-    from carry.research import backtest_text
+    from carry.research import backtest_html, backtest_text
     from carry.research.backtest import backtest as run
+    from carry.research.report_page import plotly
     from carry.shell.config_file import load
 
     from .progress import bar
 
+    if page is not None:
+        plotly("offline")  # what is missing is said before the work, not after it
     use_exact_context()
     policy = Policy() if config is None else load(config)[0]
     names = tuple(name for name in (coins or "").split(",") if name) or policy.coins
@@ -62,11 +70,20 @@ def backtest(
             capital_usd=None if capital is None else Decimal(str(capital)),
             progress=told,
         )
+    if page is not None:
+        _write(page, backtest_html.make(found))
     if positions is not None:
-        positions.write_text(backtest_text.weights_csv(found))
+        _write(positions, backtest_text.weights_csv(found))
     click.echo(
         json.dumps(backtest_text.as_json(found), indent=2)
         if as_json
         else backtest_text.table(found)
     )
     return 1 if found.residual_usd or found.bot.crashes else 0
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise click.UsageError(f"{path}: {error.strerror}; name another file") from None

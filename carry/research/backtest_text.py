@@ -132,15 +132,8 @@ def table(found: Backtest) -> str:
                 "prices are missing in the recording"
             )
     lines.append("")
-    rows = [HEAD, *(_cells(coin, row) for coin, row in bot.markets.items())]
-    rows += [_cells("all", bot.total)]
-    rows += [_cells(str(year), row, rounds=False) for year, row in bot.years.items()]
-    rows += [
-        _cells(f"slippage x {show(k)}", one.total) for k, one in found.slippage.items() if k != 1
-    ]
-    rows += [_cells("filled an hour later", found.later.total)]
-    lines += _aligned(rows)
-    away = "nothing was held" if bot.nearest is None else f"{bot.nearest * 100:.1f} %"
+    lines += _aligned([HEAD, *rows_of(found)])
+    away = nearest(found)
     lines += [
         "",
         f"longest loss {bot.longest_loss_h / 24:.1f} days below an earlier high, at most "
@@ -162,6 +155,24 @@ def table(found: Backtest) -> str:
         )  # fmt: skip
     lines += _aligned(ruled)
     return "\n".join(lines)
+
+
+def rows_of(found: Backtest) -> list[tuple[str, ...]]:
+    """The table's rows under `HEAD`: markets, all of them, years, and the runs it is held against.
+    """
+    rows = [_cells(coin, row) for coin, row in found.bot.markets.items()]
+    rows += [_cells("all", found.bot.total)]
+    rows += [_cells(str(year), row, rounds=False) for year, row in found.bot.years.items()]
+    rows += [
+        _cells(f"slippage x {show(k)}", one.total) for k, one in found.slippage.items() if k != 1
+    ]
+    return [*rows, _cells("filled an hour later", found.later.total)]
+
+
+def nearest(found: Backtest) -> str:
+    """How near liquidation came."""
+    away = found.bot.nearest
+    return "nothing was held" if away is None else f"{away * 100:.1f} %"
 
 
 def _policy(policy: Policy, capital_usd: Decimal) -> str:

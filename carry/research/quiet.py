@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 BACK_H: Final = 480  # of prints that the bot reads at its start
 SLEEP_H_MAX: Final = 160
-ROWS_MAX: Final = 400  # of payments in one page of the venue's history, with room
+ROWS_MAX: Final = 480  # of payments in one page of the venue's history, with room
 NEAR: Final = 0.01  # of a price or a size: what book and bar may differ by
 DRAWDOWN_PART: Final = 0.8
 AWAY: Final = 0.03  # of the price: room above the distance at which both legs shrink
@@ -102,6 +102,7 @@ class Quiet:
         limit = hour + min(SLEEP_H_MAX, ROWS_MAX // max(1, len(held)))
         end = self._run.setup.end_hour
         begin = calm = hour
+        enters = False
         # What is left below a lot is swept as the day begins, and is told by the next read.
         dust = any(one.spot and not one.perp for one in held)
         while hour < min(limit, end) and not self._run.is_month(hour):
@@ -117,11 +118,14 @@ class Quiet:
             falls = falls and "drawdown" not in state.latches
             if falls or self._may_act(state, held, hour, cash):
                 break
+            enters = self._may_enter(state, held, hour, cash)
+            if enters:
+                break
             if calm == hour and self._calm(state, held, hour, cash):
                 calm += 1
             hour += 1
         # An entry asks that equity was explained within the hour, so the hour before is awake too.
-        wakes = max(begin, hour - 1)
+        wakes = max(begin, hour - 1) if enters else hour
         # The quotes before an hour's decision are those of the close before it.
         self._run.exchange.calm_until_ms = min(calm, wakes) * HOUR_MS
         if peak is not None and peak < wakes:
@@ -199,6 +203,9 @@ class Quiet:
             carry = state.carries[one.coin]
             if isinstance(carry.phase, HedgeOk) and self._may_leave(state, carry, hour):
                 return True
+        return False
+
+    def _may_enter(self, state: State, held: Sequence[_Held], hour: int, cash: float) -> bool:
         if any(latch.mode == "reduce" for latch in state.latches.values()):
             return False
         idle = [c for c in state.carries.values() if isinstance(c.phase, Idle)]
@@ -417,7 +424,9 @@ class Quiet:
         return attrs.evolve(state, high_water_usd=high)
 
     def _quoted(self, carry: Carry, leg: Leg, asset: Asset, at_ms: int) -> Seen:
-        return attrs.evolve(carry.quotes[leg.value], book=self._book(asset, at_ms))
+        touch = self._run.exchange.quotes.touch(asset, at_ms)
+        bid, ask = ((Level(units(px, asset.px_decimals), ONE),) for px in touch)
+        return attrs.evolve(carry.quotes[leg.value], book=Book(bid, ask, at_ms))
 
     def _receipts(self, state: State, hour: int) -> Decimal:
         """Funding from after the last decision up to an hour, as the exchange will book it."""

@@ -75,6 +75,11 @@ LOG_TICKS: Final = {
     "tickvals": [n * 10**power for power in range(5) for n in (1, 2, 5)],
     "ticktext": [f"{n * 10**power:,}" for power in range(5) for n in (1, 2, 5)],
 }
+CARRIES: Final = (
+    "Carries",
+    "The newest first. Even after: hours until its funding had paid fees, spread and slippage so "
+    "far, for good; leaving costs once more.",
+)
 # Nothing may be fetched or sent, whatever a chart asks for.
 POLICY: Final = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
@@ -146,8 +151,11 @@ def page(
     charts: Sequence[Chart],
     table: tuple[Sequence[str], Sequence[Sequence[str]]],
     library: str,
+    about: tuple[str, str] = CARRIES,
 ) -> str:
-    """The whole document. library: the source of plotly.js, which goes into it."""
+    """The whole document. library: the source of plotly.js, which goes into it. about: the table's
+    title, and what it says.
+    """
     figures = json.dumps({chart.name: chart.figure for chart in charts}).replace("<", "\\u003c")
     head, rows = table
     return f"""<!DOCTYPE html>
@@ -170,9 +178,8 @@ which should be 0.</p>
 <div class="charts">
 {"".join(_section(chart) for chart in charts)}</div>
 <section class="whole">
-<h2>Carries</h2>
-<p>The newest first. Even after: hours until its funding had paid fees, spread and slippage so far,
-for good; leaving costs once more.</p>
+<h2>{html.escape(about[0])}</h2>
+<p>{html.escape(about[1])}</p>
 <div class="scroll"><table>
 <thead><tr>{_cells("th", head)}</tr></thead>
 <tbody>

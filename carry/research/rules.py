@@ -59,18 +59,18 @@ RULES: Mapping[str, Rule] = {
 
 def ruled(setup: Setup) -> dict[str, Ruled]:
     """Every rule over the setup's markets."""
-    costs = {coin: round_trip(setup, coin) for coin in setup.tracks}
+    run = Run(attrs.evolve(setup, awake=True))
+    costs = {coin: round_trip(run, coin) for coin in setup.tracks}
     return {name: _over(setup, costs, rule) for name, rule in RULES.items()}
 
 
-def round_trip(setup: Setup, coin: str) -> economics.Cost:
-    """Cost of a slice of a coin, by the books that the exchange quotes as the run begins."""
-    run = Run(setup)
+def round_trip(run: Run, coin: str) -> economics.Cost:
+    """Cost of a slice of a coin, by the books that the exchange quotes as a run begins."""
     direct = Direct(run.exchange, run.address, free=True)
     spot, perp = direct.book(coin, Leg.SPOT), direct.book(coin, Leg.PERP)
     assert spot is not None
     assert perp is not None
-    policy = setup.policy
+    policy = run.setup.policy
     fees = economics.fees_in_force(policy.fees, direct.fees())
     lot = Decimal(1).scaleb(-run.exchange.coins[coin].spot.sz_decimals)
     usd = min(policy.risk.slice_usd, policy.strategy.target_usd_notional)

@@ -1,6 +1,7 @@
 """A backtest is the bot itself over a recording: its money is exact, and it sees no future."""
 
 import json
+import sys
 from collections.abc import Sequence
 from decimal import Decimal as D
 from pathlib import Path
@@ -17,6 +18,7 @@ from carry.core.types import Fill, Leg, Side
 from carry.exchange.recorded import BadRecording
 from carry.research.backtest import Backtest, backtest, prepare
 from carry.research.hourly import Lived, Run, Setup
+from carry.research.report_page import ReportRefused
 
 from .recordings import HOUR_MS, T0, record
 
@@ -242,7 +244,9 @@ def test_the_command_prints_a_table_json_and_weights(turns: Path, tmp_path: Path
         "horizon_h: 200, forecast_halflife_h: 6, min_hold_h: 2}\n"
     )
     weights = tmp_path / "weights.csv"
-    done = told(turns, "--config", str(config), "--json", "--positions", str(weights))
+    page = tmp_path / "page.html"
+    files = ("--positions", str(weights), "--html", str(page))
+    done = told(turns, "--config", str(config), "--json", *files)
     assert done.exit_code == 0, done.output
     found = json.loads(done.output)
     total = found["bot"]["total"]
@@ -259,10 +263,24 @@ def test_the_command_prints_a_table_json_and_weights(turns: Path, tmp_path: Path
     assert rows[1][0].startswith("2025-01-0")
     assert rows[1][0].endswith("Z")
 
+    drawn = page.read_text()
+    assert "Plotly.newPlot" in drawn
+    assert all(f'"{name}"' in drawn for name in ("net", "weights", "causes", "rules"))
+    assert "src=" not in drawn.split("<script>")[0]
+
     shown = told(turns, "--config", str(config), "--to", "2025-01-06")
     assert shown.exit_code == 0
     for word in ("on notional", "on capital", "slippage x 2", "always in", "residual $0"):
         assert word in shown.output
+
+
+def test_a_page_without_plotly_says_which_extra(
+    turns: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "plotly.offline", None)
+    done = told(turns, "--html", str(tmp_path / "page.html"))
+    assert isinstance(done.exception, ReportRefused)
+    assert "carry[report]" in str(done.exception)
 
 
 @pytest.mark.parametrize(
