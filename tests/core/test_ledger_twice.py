@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from carry.core import asked, delisted, ledger
 from carry.core.actions import Action, Posting
 from carry.core.commands import obey
-from carry.core.holdings import book_fill, book_receipt, compare, post
+from carry.core.holdings import book_fill, book_receipts, compare, post
 from carry.core.policy import MarketPolicy, Policy
 from carry.core.state import (
     Account,
@@ -116,7 +116,7 @@ class Bot:
         at_ms = self.state.now_ms
         receipt = FundingReceipt(coin=COIN, at_ms=at_ms, usd=usd, sz=sz, rate=D("0.0001"))
         for _ in range(2):
-            self.took(book_receipt(self.state, receipt))
+            self.took(book_receipts(self.state, (receipt, receipt)))
 
     def hands_over(self) -> None:
         """The venue delists the spot, and an operator wants out."""
