@@ -30,6 +30,7 @@ PAYMENTS_MIN: Final = 24
 CANARY_USD_MAX: Final = Decimal(200)  # portfolio_notional_cap of a canary
 SAMPLE_MS: Final = 60_000
 GAP_MS_MAX: Final = 600_000  # a longer pause between two ticks is time the bot did not run
+MICRO_USD: Final = Decimal("0.000001")
 WORDS: Final = "I accept real money without the evidence"
 OWN_STOPS: Final = ("pause", "flatten", "kill")  # an operator's word, and no fault
 
@@ -223,7 +224,7 @@ def _demo(seen: _Evidence) -> Rung:
     state, missing = seen.state, []
     if any(c.perp_sz or not isinstance(c.phase, Idle) for c in state.carries.values()):
         missing.append("it did not end flat; run `carry demo` again")
-    if state.account.residual_usd != ZERO:
+    if not _explained(state):
         missing.append(f"its residual is {_usd(state.account.residual_usd)}, not 0")
     text = f"{seen.seq} ticks, residual {_usd(state.account.residual_usd)}"
     return Rung(name=DEMO_RUNG, found=text, missing=tuple(missing))
@@ -243,7 +244,7 @@ def _paper(seen: _Evidence, policy: Policy) -> Rung:
     if seen.state is None:
         return Rung(name=ON_PAPER, found=seen.why, missing=(how,))
     missing = list(_ran(seen, PAPER_H))
-    if seen.state.account.residual_usd != ZERO:
+    if not _explained(seen.state):
         missing.append(f"its residual is {_usd(seen.state.account.residual_usd)}, not 0")
     absent = [coin for coin in policy.coins if coin not in seen.state.carries]
     if absent:
@@ -260,6 +261,12 @@ def _canary(seen: _Evidence) -> Rung:
     if residual is None or abs(residual) > bound:
         missing.append(f"its residual is {_usd(residual)}, more than ${show(bound)}")
     return Rung(name=CANARY, found=_text(seen), missing=(*missing, *_faults(seen.state)))
+
+
+def _explained(state: State) -> bool:
+    """Every cent of a simulated account; what arithmetic leaves below a millionth is none."""
+    residual = state.account.residual_usd
+    return residual is not None and abs(residual) < MICRO_USD
 
 
 def _ran(seen: _Evidence, hours: int) -> Iterator[str]:

@@ -15,11 +15,14 @@ from click.testing import CliRunner
 from carry.base.codec import digest
 from carry.core.num import ZERO
 from carry.core.observations import FenceHeld, NonceClosed, OutcomeUnknown
+from carry.core.policy import Policy
 from carry.core.state import State
 from carry.core.step import step
-from carry.shell import screen
+from carry.shell import ladder, screen
 from carry.shell.journal import ACTIONS, OBSERVATIONS, STATE
+from carry.shell.places import DEMO, Places
 from carry.shell.reader import Reader
+from carry.shell.wiring import AccountWiring, VenueWiring, Wiring
 from carry.storm import demo as told
 from carry.storm.demo import Demo, came_to, day, picture, scene
 from carry.storm.week import CARRIED, COINS, cues
@@ -155,6 +158,18 @@ def test_the_week_has_all_that_was_promised(week: Week, moments: dict[int, Momen
 
 def test_it_ends_flat_and_explained(week: Week) -> None:
     ends(week.demo)
+
+
+def test_it_is_the_evidence_of_the_first_rung(week: Week) -> None:
+    """Under the name and in the place where the ladder looks for it."""
+    folder = week.journal.parent
+    venue = VenueWiring(name="hyperliquid", network="mainnet")
+    wiring = Wiring(venue=venue, account=AccountWiring(address="0x" + "a" * 40))
+    places = Places(
+        config=folder / "config.yaml", policy=None, wiring=wiring, journal=str(folder / "carry.db")
+    )
+    assert week.journal.name == DEMO
+    assert ladder.earned(ladder.rungs(places, Policy())) == ("demo",)
 
 
 def ends(demo: Demo) -> None:
