@@ -43,7 +43,8 @@ def _lines(found: dict[str, Any]) -> list[str]:
     when = "no time yet" if found["at_ms"] is None else screen.date(found["at_ms"])
     lines = [f"tick {found['seq']}  {when}  {found['mode']}  policy {found['policy']}"]
     lines += [found["note"]] if found["note"] else []
-    lines += [found["why"], "", *found["transcript"], "", "Seen"]
+    lines += [found["why"], *(f"latch {name}: {why}" for name, why in found["latches"].items())]
+    lines += [screen.money(found["pnl"]), "", *found["transcript"], "", "Seen"]
     lines += [f"  {line}" for line in found["observations"]]
     for market in found["markets"]:
         lines += ["", *_market(market)]

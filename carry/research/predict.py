@@ -127,10 +127,11 @@ def told(it: Prediction) -> list[str]:
     """The prediction for a person; the window comes first."""
     row = it.found.total
     near = it.found.nearest
+    times = f"{it.entries} {'entry' if it.entries == 1 else 'entries'}"
     lines = [
         f"With these settings over {it.days} days of data ({iso(it.since_hour)} to "
         f"{iso(it.until_hour)}, {', '.join(it.coins)}):",
-        f"  {it.entries} entries, {_percent(row.held)} % of the time in position",
+        f"  {times}, {_percent(row.held)} % of the time in position",
         f"  net ${_cents(row.pnl.net_usd)}: {_percent(row.on_notional)} % a year on the notional, "
         f"{_percent(row.on_capital)} % on ${_cents(row.capital_usd)} of capital",
         f"  funding ${_cents(it.funding_usd)}, costs ${_cents(it.costs_usd)}, basis "

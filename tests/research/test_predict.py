@@ -45,7 +45,7 @@ def test_a_rich_month_is_entered_and_held(rich: Path) -> None:
     assert it.warnings == ()
     text = "\n".join(told(it))
     assert text.startswith(f"With these settings over {DAYS}.0 days of data (2025-01-")
-    assert "1 entries" in text
+    assert "1 entry, " in text
     assert "nearest liquidation: a rise of" in text
     assert json.loads(json.dumps(as_json(it)))["entries"] == 1
 

@@ -155,7 +155,7 @@ def test_it_goes_on_after_a_kill_and_a_cluster_says_the_same(folder: Path, tmp_p
     )
     until = time.monotonic() + 120
     while time.monotonic() < until and (not out.exists() or out.read_bytes().count(b"\n") < 2):
-        time.sleep(0.05)
+        time.sleep(0.005)
     os.kill(process.pid, signal.SIGKILL)
     process.wait(30)
     before = out.read_bytes()

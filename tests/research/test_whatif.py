@@ -9,8 +9,18 @@ import attrs
 import pytest
 
 from carry.cli.main import main
+from carry.core.actions import Place
+from carry.core.observations import (
+    Accepted,
+    BookSeen,
+    Event,
+    FillSeen,
+    Observations,
+    OpenOrdersRead,
+    Refused,
+)
 from carry.core.policy import Policy
-from carry.core.types import Leg
+from carry.core.types import Leg, Level, Tif
 from carry.research import past, whatif
 from carry.research.simulated import Simulated
 from carry.shell.reader import Reader
@@ -104,20 +114,71 @@ def test_half_the_size_pays_about_half(journal: str) -> None:
     assert abs(found.residual_usd) < D("1e-12")
 
 
-def test_what_is_eaten_of_a_book_is_gone_until_the_next(journal: str) -> None:
+@pytest.fixture
+def entry(journal: str) -> past.Decided:
+    """The tick of the entry: flat before it, its first order asked for."""
     reader = Reader(journal)
     begin = past.start(reader)
     assert begin is not None
     it = next(it for it in past.decided(reader, begin) if it.tick.seq == 4)
     reader.close()
-    world = Simulated.fork(it.after, 0)
-    place = next(a for a in it.asked() if getattr(a, "leg", None) is Leg.SPOT)
-    book = world.books[place.coin, Leg.SPOT]  # type: ignore[union-attr]
-    deep = attrs.evolve(place, sz=book.asks[0].sz, px=book.asks[0].px)
-    first, second = world._placed(deep), world._placed(deep)  # type: ignore[arg-type]
+    return it
 
-    assert first.filled_sz == book.asks[0].sz  # type: ignore[union-attr]
-    assert second.code == "no_match"  # type: ignore[union-attr]
+
+def order_of(it: past.Decided) -> Place:
+    return next(a for a in it.asked() if isinstance(a, Place) and a.leg is Leg.SPOT)
+
+
+def test_what_is_eaten_of_a_book_is_gone_until_the_next(entry: past.Decided) -> None:
+    world, place = Simulated.fork(entry.after, 0), order_of(entry)
+    book = world.books[place.coin, Leg.SPOT]
+    deep = attrs.evolve(place, sz=book.asks[0].sz, px=book.asks[0].px)
+    world.obey([deep, deep])
+    first, second = world.tell(later(entry, 1), ()).outcomes
+
+    assert isinstance(first, Accepted)
+    assert first.filled_sz == book.asks[0].sz
+    assert isinstance(second, Refused)
+    assert second.code == "no_match"
+    again = BookSeen(coin=place.coin, leg=Leg.SPOT, book=book, seen_ms=0, full=True)
+    world.obey([deep])
+    (third,) = world.tell(later(entry, 2, again), ()).outcomes
+    assert isinstance(third, Accepted)
+
+
+def later(it: past.Decided, seconds: int, *events: Event) -> Observations:
+    """A tick so long after that sees only this."""
+    ms = it.observations.mono_ms + seconds * 1_000
+    gone = ms - it.observations.mono_ms
+    at_ms = it.observations.venue_ms
+    assert at_ms is not None
+    return Observations(mono_ms=ms, wall_ms=at_ms + gone, venue_ms=at_ms + gone, events=events)
+
+
+def test_what_rests_fills_whole_at_its_price_once_the_market_comes(entry: past.Decided) -> None:
+    world, place = Simulated.fork(entry.after, 0), order_of(entry)
+    book = world.books[place.coin, Leg.SPOT]
+    rests = attrs.evolve(place, tif=Tif.ALO, px=book.bid_px)
+    world.obey([rests])
+    told = world.tell(later(entry, 1), ("balances", "orders"))
+    (accepted,) = told.outcomes
+    assert isinstance(accepted, Accepted)
+    assert (accepted.filled_sz, accepted.resting) == (0, True)
+    orders = next(read for read in told.reads if isinstance(read, OpenOrdersRead))
+    assert [order.sz for order in orders.orders] == [rests.sz]
+
+    low = attrs.evolve(book, asks=(Level(rests.px, D(1)),), bids=(Level(rests.px - 1, D(1)),))
+    seen = BookSeen(coin=place.coin, leg=Leg.SPOT, book=low, seen_ms=0, full=True)
+    told = world.tell(later(entry, 2, seen), ("orders",))
+    (fill,) = (e.fill for e in told.events if isinstance(e, FillSeen))
+    assert (fill.px, fill.sz) == (rests.px, rests.sz)
+    assert fill.fee == rests.sz * world.fees.spot_maker
+    assert world.coins[place.coin] >= rests.sz - fill.fee
+    crosses = attrs.evolve(rests, intent=99, px=low.ask_px + 1)
+    world.obey([crosses])
+    (refused,) = world.tell(later(entry, 3), ()).outcomes
+    assert isinstance(refused, Refused)
+    assert refused.code == "post_only_crossed"
 
 
 CONFIG = """
