@@ -15,9 +15,9 @@ from .types import Book, Fees, FundingPrint, Leg, Side
 
 HOURS_A_YEAR = 8760
 LN2 = Decimal("0.6931471805599453094172321215")
-# What the venues charge for interest while the perp is at its index: 0.01 % every eight hours. A
-# market of a few prints is not believed to pay more.
-BASELINE_APR = Decimal("0.1095")
+INTEREST = Decimal("0.0001")  # every eight hours, while the perp is near its index
+CLAMP = Decimal("0.0005")  # by how much the interest gives way to the premium
+BASELINE_APR = INTEREST * 3 * 365  # a market of a few prints is not believed to pay more
 KNOWN_H_MIN = 8  # hours of settled funding below which a forecast is not acted on
 
 
@@ -28,6 +28,18 @@ def apr(rate: Decimal, interval_h: int) -> Decimal:
     Decimal('0.1095000')
     """
     return rate * HOURS_A_YEAR / interval_h
+
+
+def rate_of_premium(premium: Decimal, interval_h: int) -> Decimal:
+    """The rate of an interval whose mean premium (perp over index, a fraction) is `premium`.
+
+    Eight hours cost P + clamp(0.01 % - P, -0.05 %, 0.05 %); from -0.04 % to 0.06 % that is the
+    interest alone. Source: the venues' funding pages.
+
+    >>> rate_of_premium(Decimal("-0.0004"), 1), rate_of_premium(Decimal("0.0007"), 1)
+    (Decimal('0.0000125'), Decimal('0.000025'))
+    """
+    return (premium + min(max(INTEREST - premium, -CLAMP), CLAMP)) * interval_h / 8
 
 
 def fees_in_force(policy: FeePolicy, tier: Fees) -> Fees:

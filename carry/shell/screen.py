@@ -68,8 +68,19 @@ def market_lines(m: Report) -> tuple[str, str]:
         f"${m['delta_usd'] or '?'} (band {m['band_usd'] or '?'}), liquidation {liquidation}",
         f"  funding {percent(rate, 5) or '?'} %/h ({apr or '?'} % a year), forecast "
         f"{percent(forecast, 5) or '?'} %/h, next ${cut(m['next_payment_usd'], 4) or '?'}"
-        f"{net}",
+        f"{net}{_even(m['break_even'])}",
     )
+
+
+def _even(clock: Report | None) -> str:
+    """How long until funding has paid for everything, the way out too."""
+    if clock is None:
+        return ""
+    if clock["hours"] == "0":
+        return ", past break-even"
+    if clock["hours"] is None:
+        return ", no break-even at this rate"
+    return f", break-even in {clock['hours']} h ({clock['pessimistic_h']} h at half the rate)"
 
 
 def _markets(found: Report) -> list[str]:

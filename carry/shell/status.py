@@ -6,7 +6,7 @@ A pure function of the state; numbers are decimal strings, so that a program rea
 from decimal import Decimal
 from typing import Any
 
-from carry.core import deleverage, ledger, risk, sizing
+from carry.core import breakeven, deleverage, ledger, risk, sizing
 from carry.core.num import BPS, ONE, ZERO, show
 from carry.core.state import PHASE_NAMES, Carry, Ended, Gate, HedgeOk, Idle, Open, State
 from carry.core.step import gates, naked
@@ -74,7 +74,8 @@ def market(state: State, carry: Carry, found: tuple[Gate, ...]) -> Report:
     """One market. `delta_usd`: spot + perp at the mid; `naked`: beyond the band.
 
     next_payment_usd: what the next payment would be at the predicted rate, > 0 received.
-    liquidation: the rise of the price to it as a fraction, and that price.
+    liquidation: the rise of the price to it as a fraction, and that price. apr_on_capital: the
+    forecast a year on all the money that a carry binds. break_even: see `core.breakeven.Clock`.
     """
     px = ledger.price(carry, Leg.PERP) or ledger.price(carry, Leg.SPOT)
     delta = carry.spot_sz + carry.perp_sz
@@ -88,6 +89,7 @@ def market(state: State, carry: Carry, found: tuple[Gate, ...]) -> Report:
     next_usd = None
     if context is not None:
         next_usd = (-carry.perp_sz * context.oracle_px * context.funding_rate).quantize(MICRO)
+    on_capital = breakeven.apr_on_capital(state, carry)
     reason = why.of_market(state, carry, found)
     return {
         "coin": carry.coin,
@@ -102,6 +104,8 @@ def market(state: State, carry: Carry, found: tuple[Gate, ...]) -> Report:
         "forecast_rate": None if carry.forecast is None else show(carry.forecast.rate),
         "next_payment_usd": None if next_usd is None else show(next_usd),
         "expected_net_bps": None if expected is None else show((expected / BPS).quantize(CENT)),
+        "apr_on_capital": None if on_capital is None else show(on_capital.quantize(MICRO)),
+        "break_even": _break_even(breakeven.clock(state, carry)),
         "liquidation_distance": None if distance is None else show(distance.quantize(MICRO)),
         "liquidation_px": None if at_px is None else show(at_px.quantize(MICRO)),
         "naked": naked(state, carry),
@@ -110,6 +114,21 @@ def market(state: State, carry: Carry, found: tuple[Gate, ...]) -> Report:
         "pnl": causes(ledger.pnl(carry)),
         "why": reason.text,
         "why_kind": reason.kind,
+    }
+
+
+def _break_even(clock: breakeven.Clock | None) -> Report | None:
+    if clock is None:
+        return None
+
+    def hours(value: Decimal | None) -> str | None:
+        return None if value is None else show(value.quantize(Decimal("0.1")))
+
+    return {
+        "paid_usd": show(clock.paid_usd.quantize(MICRO)),
+        "earned_usd": show(clock.earned_usd.quantize(MICRO)),
+        "hours": hours(clock.hours),
+        "pessimistic_h": hours(clock.pessimistic_h),
     }
 
 
