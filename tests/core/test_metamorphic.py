@@ -1,5 +1,5 @@
-"""What must not matter does not: scale, time, names, order, markets that never pay. What must, does:
-one basis point more of cost moves entry, exit and switch alike.
+"""What must not matter does not: scale, time, names, order, markets that never pay. What must,
+does: one basis point more of cost moves entry, exit and switch alike.
 """
 
 import random
@@ -65,7 +65,9 @@ def test_a_forecast_is_of_its_prints_whatever_the_time_and_the_pieces() -> None:
     rates = [D(draw.randint(-100, 300)).scaleb(-7) for _ in range(200)]
 
     def folded(first_h: int, pieces: int) -> Forecast:
-        prints = [FundingPrint(at_ms=(first_h + n) * HOUR + 40, rate=r) for n, r in enumerate(rates)]
+        prints = [
+            FundingPrint(at_ms=(first_h + n) * HOUR + 40, rate=rate) for n, rate in enumerate(rates)
+        ]
         found = None
         for n in range(0, len(prints), pieces):
             # What was read before is read again, as a page of history is.
