@@ -19,6 +19,7 @@ from carry.ops.history.migrations import (
     VERSIONS,
     HistoryRefused,
     choose,
+    folded,
     folded_plainly,
     migrate,
     version_of,
@@ -228,14 +229,21 @@ def test_what_timescaledb_asks_of_them() -> None:
 
 def test_both_kinds_have_the_same_hours() -> None:
     """Name, order and function of each column, in the aggregate and in the plain statement."""
-    plain = {"last": "DESC))[1]", "first": '"time"))[1]', "min": "min(", "max": "max("}
-    plain |= {"sum": "sum(", "bool_or": "bool_or("}
     for rollup in ROLLUPS:
-        statement = folded_plainly(rollup)
+        aggregate, plain = folded(rollup), folded_plainly(rollup)
+        columns = re.findall(r'AS "(\w+)"', aggregate.split(" FROM ")[0])
+        assert [*(c for c in rollup.of.key if c != "time"), *columns[1:]] == [
+            *rollup.of.segment, *(name for name, _, _ in rollup.folds)
+        ]  # fmt: skip
+        assert columns[0] == "time"
         for name, how, source in rollup.folds:
-            assert f'"{name}" = excluded."{name}"' in statement
-            assert plain[how] in statement
-            assert f'"{source}"' in statement
+            assert f'"{name}" = excluded."{name}"' in plain
+            if how in ("first", "last"):
+                assert f'{how}("{source}", "time") AS "{name}"' in aggregate
+                assert f'{how}."{source}"' in plain
+            else:
+                assert f'{how}("{source}") AS "{name}"' in aggregate
+                assert f'{how}("{source}") AS "{name}"' in plain
 
 
 class Answers:

@@ -164,24 +164,37 @@ def folded(rollup: Rollup) -> str:
 
 def folded_plainly(rollup: Rollup) -> str:
     """The hours of one account from (parameter 2) to (3) into their table, as plain PostgreSQL
-    makes them; an hour that is there is replaced."""
-    hows = {
-        "last": '(array_agg("{0}" ORDER BY "time" DESC))[1]',
-        "first": '(array_agg("{0}" ORDER BY "time"))[1]',
-        "min": 'min("{0}")',
-        "max": 'max("{0}")',
-        "sum": 'sum("{0}")',
-        "bool_or": 'bool_or("{0}")',
-    }
+    makes them; an hour that is there is replaced. First and last are rows of their own, found by
+    the key: to sort each column of each hour for them would cost twenty times as much."""
+    table, segment = rollup.of, rollup.of.segment
     bucket = "date_trunc('hour', \"time\", 'UTC')"
-    key = [bucket if c == "time" else f'"{c}"' for c in rollup.of.key]
-    values = [hows[how].format(source) for _, how, source in rollup.folds]
-    names = _names(tuple(rollup.columns))
+    folds = [
+        f'{how}("{source}") AS "{name}"'
+        for name, how, source in rollup.folds
+        if how not in ("first", "last")
+    ]
+    ends = ['min("time") AS first_at', 'max("time") AS last_at']
+    hours = (
+        f"SELECT {', '.join((_names(segment), f'{bucket} AS hour', *ends, *folds))} "
+        f'FROM {table.full} WHERE "account" = %s AND "time" >= %s AND "time" < %s '
+        f"GROUP BY {_names(segment)}, {bucket}"
+    )
+    joins = "".join(
+        f' JOIN {table.full} AS {row} ON {row}."time" = h.{row}_at'
+        + "".join(f' AND {row}."{column}" = h."{column}"' for column in segment)
+        for row in ("first", "last")
+        if any(how == row for _, how, _ in rollup.folds)
+    )
+    values = [
+        *("h.hour" if c == "time" else f'h."{c}"' for c in table.key),
+        *(f'{how}."{source}"' if how in ("first", "last") else f'h."{name}"'
+          for name, how, source in rollup.folds),
+    ]  # fmt: skip
     sets = ", ".join(f'"{name}" = excluded."{name}"' for name, _, _ in rollup.folds)
     return (
-        f"INSERT INTO {rollup.full} ({names}) SELECT {', '.join((*key, *values))} "
-        f'FROM {rollup.of.full} WHERE "account" = %s AND "time" >= %s AND "time" < %s '
-        f"GROUP BY {', '.join(key)} ON CONFLICT ({_names(rollup.of.key)}) DO UPDATE SET {sets}"
+        f"INSERT INTO {rollup.full} ({_names(tuple(rollup.columns))}) "
+        f"SELECT {', '.join(values)} FROM ({hours}) AS h{joins} "
+        f"ON CONFLICT ({_names(table.key)}) DO UPDATE SET {sets}"
     )
 
 

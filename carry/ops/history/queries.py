@@ -3,7 +3,8 @@
 
 Up to two days are read by the second: for each point of the screen the newest row before it, which
 an index finds, so that a panel costs by its width and not by the rows. More than that is read by
-the hour. The last point is always the end of the range, so it is what `carry status` said then.
+the hour, the newest of each bar. The last point is always the end of the range, so it is what
+`carry status` said then.
 """
 
 from collections.abc import Sequence
@@ -17,45 +18,48 @@ STEP_S: Final = "greatest({least}, $__interval_ms / 1000.0)"
 # Points from the end backwards, so that the end is one of them; and how far one looks back.
 POINTS: Final = (
     f"generate_series(to_timestamp({TO}), to_timestamp({FROM}), "
-    f"make_interval(secs => -{STEP_S})) AS p(t)"
+    f"make_interval(secs => -{STEP_S.format(least=1)})) AS p(t)"
 )
-WITHIN: Final = "make_interval(secs => greatest({within}, 2 * $__interval_ms / 1000.0))"
-# By the second and by the hour: the rows' table, the least step, and the least look back.
-TIERS: Final = (("", 1, 300, SHORT), ("_1h", 3_600, 7_200, f"NOT ({SHORT})"))
-
-
-def by_market(columns: Sequence[str]) -> str:
-    """Columns of each market over time."""
-    parts = [
-        f'SELECT p.t AS "time", m.coin AS metric, {_listed(columns, "s")} '
-        f"FROM {POINTS.format(least=least)} "
-        f"CROSS JOIN unnest(ARRAY[{MARKETS}]) AS m(coin) CROSS JOIN LATERAL ("
-        f"SELECT * FROM carry.snapshot{tier} AS r WHERE r.account = $account "
-        f'AND r.coin = m.coin AND r."time" <= p.t '
-        f'AND r."time" > p.t - {WITHIN.format(within=within)} '
-        f'ORDER BY r."time" DESC LIMIT 1) AS s WHERE {when}'
-        for tier, least, within, when in TIERS
-    ]
-    return "\nUNION ALL\n".join(parts) + '\nORDER BY "time"'
-
-
-def of_account(columns: Sequence[str]) -> str:
-    """Columns of the account over time."""
-    parts = [
-        f'SELECT p.t AS "time", {_listed(columns, "s")} FROM {POINTS.format(least=least)} '
-        f"CROSS JOIN LATERAL (SELECT * FROM carry.account_snapshot{tier} AS r "
-        f'WHERE r.account = $account AND r."time" <= p.t '
-        f'AND r."time" > p.t - {WITHIN.format(within=within)} '
-        f'ORDER BY r."time" DESC LIMIT 1) AS s WHERE {when}'
-        for tier, least, within, when in TIERS
-    ]
-    return "\nUNION ALL\n".join(parts) + '\nORDER BY "time"'
+WITHIN: Final = "make_interval(secs => greatest(300, 2 * $__interval_ms / 1000.0))"
 
 
 def bars(column: str, least: int) -> str:
     """The begin of the bar of the screen that a time falls into."""
     step = STEP_S.format(least=least)
     return f"to_timestamp(floor(extract(epoch FROM {column}) / {step}) * {step})"
+
+
+HOURLY: Final = bars('s."time"', 3_600)
+
+
+def by_market(columns: Sequence[str]) -> str:
+    """Columns of each market over time."""
+    listed = _listed(columns, "s")
+    return (
+        f'SELECT p.t AS "time", m.coin AS metric, {listed} FROM {POINTS} '
+        f"CROSS JOIN unnest(ARRAY[{MARKETS}]) AS m(coin) CROSS JOIN LATERAL ("
+        "SELECT * FROM carry.snapshot AS r WHERE r.account = $account AND r.coin = m.coin "
+        f'AND r."time" <= p.t AND r."time" > p.t - {WITHIN} ORDER BY r."time" DESC LIMIT 1) AS s '
+        f"WHERE {SHORT}\nUNION ALL\n"
+        f'(SELECT DISTINCT ON ({HOURLY}, s.coin) s."time", s.coin, {listed} '
+        f"FROM carry.snapshot_1h AS s WHERE s.account = $account AND s.coin IN ({MARKETS}) "
+        f'AND $__timeFilter(s."time") AND NOT ({SHORT}) '
+        f'ORDER BY {HOURLY}, s.coin, s."time" DESC)\nORDER BY "time"'
+    )
+
+
+def of_account(columns: Sequence[str]) -> str:
+    """Columns of the account over time."""
+    listed = _listed(columns, "s")
+    return (
+        f'SELECT p.t AS "time", {listed} FROM {POINTS} CROSS JOIN LATERAL ('
+        "SELECT * FROM carry.account_snapshot AS r WHERE r.account = $account "
+        f'AND r."time" <= p.t AND r."time" > p.t - {WITHIN} ORDER BY r."time" DESC LIMIT 1) AS s '
+        f"WHERE {SHORT}\nUNION ALL\n"
+        f'(SELECT DISTINCT ON ({HOURLY}) s."time", {listed} FROM carry.account_snapshot_1h AS s '
+        f'WHERE s.account = $account AND $__timeFilter(s."time") AND NOT ({SHORT}) '
+        f'ORDER BY {HOURLY}, s."time" DESC)\nORDER BY "time"'
+    )
 
 
 def account_now(columns: Sequence[str]) -> str:
@@ -109,15 +113,15 @@ def candles(leg: str) -> str:
     return "\nUNION ALL\n".join(parts) + "\nORDER BY 1"
 
 
-HOURLY: Final = bars('f."time"', 3_600)
+PAID: Final = bars('f."time"', 3_600)
 MINUTELY: Final = bars('l."time"', 60)
 PAYMENTS: Final = (
-    f'SELECT {HOURLY} AS "time", f.coin AS metric, sum(f.usd) AS received '
+    f'SELECT {PAID} AS "time", f.coin AS metric, sum(f.usd) AS received '
     f"FROM carry.funding AS f WHERE f.account = $account AND f.coin IN ({MARKETS}) "
     'AND $__timeFilter(f."time") GROUP BY 1, 2 ORDER BY 1'
 )
 SETTLED: Final = (
-    f'SELECT {HOURLY} AS "time", f.coin AS metric, avg(f.rate) AS settled, '
+    f'SELECT {PAID} AS "time", f.coin AS metric, avg(f.rate) AS settled, '
     "avg(h.forecast_rate) AS forecast "
     "FROM carry.funding AS f LEFT JOIN carry.snapshot_1h AS h ON h.account = f.account "
     "AND h.coin = f.coin AND h.\"time\" = date_trunc('hour', f.\"time\", 'UTC') "
