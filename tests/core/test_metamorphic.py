@@ -13,9 +13,11 @@ from carry.core import economics, phases, portfolio, risk
 from carry.core.num import BPS, ZERO
 from carry.core.policy import Strategy
 from carry.core.state import Enter, Forecast, HedgeOk, State
+from carry.core.step import step
 from carry.core.types import Fees, FundingPrint
 from tests.core.making import D, go, play
 from tests.core.test_portfolio import holding
+from tests.scenarios.language import Row
 from tests.scenarios.world import FEES
 
 HOUR = 3_600_000
@@ -153,3 +155,40 @@ def test_the_switch_needs_its_edge_at_any_cost() -> None:
                 strategy, 1, (D("0.00001"), cost(bps)), (D("0.00001") + gap * more, cost(bps))
             )
             assert economics.switches(strategy, gain) is switches
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_order_in_which_a_tick_was_read_changes_no_decision(seed: int) -> None:
+    """An entry from the first look until it is held, each tick's reads shuffled."""
+    draw = random.Random(seed)
+    player = play(markets={"HYPE": {}, "ETH": {"prints": "0.5bp"}})
+    for t_ms, events in ((0, ""), (1_000, "fills"), (2_000, "fills"), (3_000, ""), (4_000, "")):
+        done = go(player, t_ms, events)
+        reads = list(done.observations.reads)
+        draw.shuffle(reads)
+        shuffled = attrs.evolve(done.observations, reads=tuple(reads))
+        after, actions = step(done.before, shuffled)
+        assert actions == done.actions
+        assert [type(c.phase) for c in after.carries.values()] == [
+            type(c.phase) for c in done.after.carries.values()
+        ]
+    assert isinstance(player.state.carries["HYPE"].phase, HedgeOk)
+
+
+@pytest.mark.parametrize("names", [("HYPE", "ETH"), ("AAA", "ZZZ"), ("ZZZ", "AAA")])
+def test_a_coin_by_another_name_is_the_same_coin(names: tuple[str, str]) -> None:
+    """Two markets that both pay, money for one: the better is entered, whatever the names."""
+    good, poor = names
+    player = play(
+        config={"risk.portfolio_notional_cap": "200", "risk.per_symbol_notional_cap": "200"},
+        markets={good: {"prints": "2bp"}, poor: {"prints": "1bp"}},
+    )
+    cells: dict[tuple[str, str], Any] = {}
+    for coin in names:
+        cells |= {(coin, leg): "24.999/25.001" for leg in ("spot", "perp")}
+        cells[coin, "funding"] = "1bp"
+    player.row(Row(line=1, t_ms=0, cells=cells, events=(), phases={}, actions=()))
+    targets = {
+        c: x.phase.target_sz for c, x in player.state.carries.items() if isinstance(x.phase, Enter)
+    }
+    assert targets == {good: D("7.99")}
