@@ -48,12 +48,12 @@ class Chart:
     @property
     def figure(self) -> dict[str, Any]:
         """As plotly.js takes it; plotly's own classes check it."""
-        grid = {"gridcolor": "#e3e6ea", "zerolinecolor": "#8a929c", "automargin": True}
+        grid = {"gridcolor": "#e3e6ea", "zerolinecolor": "#8a929c"}
         time = {"type": "date"} if self.x_title == "UTC" else {}
         layout = {
             "template": "none",
             "font": {"family": "system-ui, sans-serif", "size": 12, "color": "#222"},
-            "margin": {"l": 64, "r": 16, "t": 24, "b": 48},
+            "margin": {"l": 72, "r": 16, "t": 24, "b": 56},
             "hovermode": "closest",
             "legend": {"orientation": "h", "y": -0.22, "yanchor": "top", "x": 0},
             "xaxis": {**grid, **time, "title": {"text": self.x_title, "standoff": 8}},

@@ -24,6 +24,7 @@ from carry.core.state import Carry, State
 from carry.core.types import FundingReceipt, Leg, Transfer
 
 HOUR_MS: Final = 3_600_000
+LATE_MS: Final = 60_000
 RATIO: Final = Decimal("0.000001")
 
 
@@ -82,15 +83,30 @@ def facts(db: sqlite3.Connection, seq: int, observations: Observations) -> None:
         )
 
 
-def postings(db: sqlite3.Connection, seq: int, actions: Sequence[Action]) -> tuple[str, ...]:
-    """The lines of the ledger of a tick; the coins of which something was booked."""
-    lines = [action for action in actions if isinstance(action, Posting)]
+def lines_of(actions: Sequence[Action]) -> tuple[Posting, ...]:
+    return tuple(action for action in actions if isinstance(action, Posting))
+
+
+def postings(db: sqlite3.Connection, seq: int, lines: Sequence[Posting]) -> None:
+    """The lines of the ledger of a tick."""
     if lines:
         db.executemany(
             f"INSERT INTO postings VALUES ({','.join('?' * 19)})",
             [(seq, n, *_columns(line)) for n, line in enumerate(lines)],
         )
-    return tuple({line.coin: None for line in lines if line.coin is not None})
+
+
+def moments(lines: Iterable[Posting], now_ms: int) -> dict[int, list[str]]:
+    """When which coins need a price: a holding that changed is valued from that time on.
+
+    What happened longer ago than `LATE_MS` is priced when it is booked: today's price was not its.
+    """
+    found: dict[int, list[str]] = {}
+    for line in lines:
+        if line.coin is not None and line.sz:
+            late = not 0 <= now_ms - line.at_ms <= LATE_MS
+            found.setdefault(now_ms if late else line.at_ms, []).append(line.coin)
+    return found
 
 
 def _columns(line: Posting) -> tuple[str | int | None, ...]:

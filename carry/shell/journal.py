@@ -242,7 +242,8 @@ class Journal:
     ) -> None:
         """Facts, the lines of the ledger, and what was held is worth: each hour, each booking."""
         books.facts(self._db, self.seq, observations)
-        booked = books.postings(self._db, self.seq, actions)
+        lines = books.lines_of(actions)
+        books.postings(self._db, self.seq, lines)
         at_ms = observations.venue_ms
         if at_ms is None:
             return
@@ -251,8 +252,8 @@ class Journal:
             self._hour_ms = hour_ms
             books.marks(self._db, state, state.carries, hour_ms)
             books.equity(self._db, state, hour_ms)
-        if booked:
-            books.marks(self._db, state, booked, at_ms)
+        for since_ms, coins in books.moments(lines, at_ms).items():
+            books.marks(self._db, state, coins, since_ms)
 
     def _say(
         self, observations: Observations, state: State, actions: Sequence[Action]

@@ -64,7 +64,8 @@ def test_a_line_is_kept_as_it_was_posted(
 def test_prices_are_kept_each_hour_and_at_each_booking(
     open_: Callable[[], Journal], state: State, tick: Observations
 ) -> None:
-    """An hour's prices are the first seen in it, under the hour; a market without any has none."""
+    """An hour's prices are the first seen in it, under the hour; a market without any has none. A
+    booking's are under its own time, or under now when it was long ago; a payment needs none."""
     journal = open_()
     journal.begin(state, 1)
     unseen = attrs.evolve(HELD, coin="SOL", context=None)
@@ -74,11 +75,15 @@ def test_prices_are_kept_each_hour_and_at_each_booking(
         state = attrs.evolve(
             state, carries={**state.carries, "HYPE": attrs.evolve(HELD, context=later)}
         )
-        lines = (LINE,) if at_ms == HOUR_MS + 1_009 else ()
+        changed = attrs.evolve(LINE, at_ms=HOUR_MS + 700)
+        long_ago = attrs.evolve(LINE, at_ms=5)
+        paid = attrs.evolve(LINE, kind="funding", at_ms=HOUR_MS + 800, sz=D(0))
+        lines = (changed, long_ago, paid) if at_ms == HOUR_MS + 1_009 else ()
         journal.commit(attrs.evolve(tick, venue_ms=at_ms), state, lines)
     journal.commit(attrs.evolve(tick, venue_ms=None), state, ())
     assert rows(journal, "SELECT coin, at_ms, spot_px, oracle_px FROM marks") == [
         ("HYPE", HOUR_MS, str(HOUR_MS + 9), "24.9"),
+        ("HYPE", HOUR_MS + 700, str(HOUR_MS + 1_009), "24.9"),
         ("HYPE", HOUR_MS + 1_009, str(HOUR_MS + 1_009), "24.9"),
         ("HYPE", 2 * HOUR_MS, str(2 * HOUR_MS + 9), "24.9"),
     ]
