@@ -26,7 +26,7 @@ from carry.ops.history.migrations import (
 )
 from carry.ops.history.tables import ROLLUPS, TABLES
 
-from .conftest import KEEP_DAYS, Database
+from .conftest import KEEP_DAYS, Database, drain, rolled
 from .postgres import PASSWORD, Server
 
 SHAPE = (
@@ -344,3 +344,31 @@ def test_without_the_extra_it_says_which(tmp_path: Path, monkeypatch: Any) -> No
     done = invoke(tmp_path, "history: {dsn: {env: CARRY_TEST_DSN}}\n")
     assert "extra `timescale`" in str(done.exception)
     assert "pip install" in str(done.exception)
+
+
+def test_hours_that_were_copied_late_are_refreshed(
+    database: Database, lived: Path, feeds: Callable[..., Any]
+) -> None:
+    """TimescaleDB's own refresh reaches back some days only: of what is older it is asked, by
+    whole hours, once."""
+    database.run(
+        "CREATE TABLE asked (view text, upto text, since text)",
+        "CREATE PROCEDURE refresh_continuous_aggregate(continuous_aggregate regclass, "
+        "window_start timestamptz, window_end timestamptz, force boolean = false) LANGUAGE sql "
+        "AS 'INSERT INTO asked VALUES (continuous_aggregate::text, window_end::text, "
+        "window_start::text)'",
+    )
+    feed = feeds(database, lived)
+    feed._upkeep._rolled_s = float("inf")
+    drain(feed)
+    [(first, last)] = database.rows(
+        "SELECT date_trunc('hour', min(time)), date_trunc('hour', max(time)) + INTERVAL '1 hour' "
+        "FROM carry.candle_1m"
+    )
+    feed.progress.kind = TIMESCALE
+    rolled(database, feed)
+    rolled(database, feed)
+    asked = database.rows("SELECT view, since::timestamptz, upto::timestamptz FROM asked")
+    found = [(view.removeprefix("carry."), *window) for view, *window in asked]
+    assert sorted(found) == sorted((rollup.name, first, last) for rollup in ROLLUPS)
+    assert database.rows("SELECT count(*) FROM carry.snapshot_1h") == [(0,)], "it is not ours"
