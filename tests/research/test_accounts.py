@@ -79,7 +79,7 @@ def test_any_partition_adds_up(books: Books) -> None:
 def test_what_the_venue_took_is_external(taken: str) -> None:
     found = accounts.read(taken)
     (made,) = statement.statements(found, "month")
-    assert len(made["external"]) >= 2
+    assert made["external"]
     assert all(one["leg"] == "perp" and one["trade"] for one in made["external"])
     assert D(made["external_usd"]) == sum(D(one["usd"]) for one in made["external"]) != 0
     assert found.state.account.residual_usd == 0
