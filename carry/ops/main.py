@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from carry.base.secrets import Redactor, SecretRefused, install_hooks
 from carry.core.num import use_exact_context
 from carry.shell.logs import EventLog
-from carry.shell.places import Places
+from carry.shell.places import HISTORY, Places
 from carry.shell.reader import Reader
 
 from .chat import Chat, Followups
@@ -71,7 +71,9 @@ def _run(where: Places, redact: Redactor) -> int:
             watch.more_ways.append(chat)
             watch.add_worker("chat", chat.once)
             watch.add_worker("followups", Followups(where, memory, follow).once)
-    if where.wiring.history.dsn is not None:
+    if where.wiring.history.dsn is None:
+        (where.run_folder / HISTORY).unlink(missing_ok=True)  # of a time when there was one
+    else:
         from .history.feed import Feed
 
         feed = Feed(where.journal, where.run_folder, where.wiring.history, redact, watch.venue_ms)

@@ -60,6 +60,8 @@ class Places:
         try:
             facts: dict[str, Any] = json.loads((self.run_folder / HISTORY).read_text())
             facts["age_s"] = int(time.time()) - int(facts.pop("wall_ms")) // 1000
+            facts |= {name: int(facts[name]) for name in ("seq", "lag_ticks", "lag_ms")}
+            facts["problem"] = str(facts["problem"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
         return facts

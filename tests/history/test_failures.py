@@ -417,3 +417,10 @@ def test_a_cut_reaches_only_its_own_connection(server: Server) -> None:
     before = threading.active_count()
     time.sleep(0.3)
     assert threading.active_count() <= before
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"wall_ms": 1, "seq": "x"}', "no json"])
+def test_status_survives_any_word_of_the_history(folder: Path, text: str) -> None:
+    """A file of another version, or half a file, is no word at all."""
+    (folder / "data" / "run" / "history.json").write_text(text)
+    assert places.find(None, None, config_needed=True).history() is None
