@@ -115,6 +115,7 @@ def test_locks_hold_what_setup_cfg_asks_for() -> None:
         "build/bench.json",
         "agent.key",
         "keystore.json",
+        "history.dsn",
         ".env",
     ],
 )
