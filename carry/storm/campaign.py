@@ -15,7 +15,7 @@ from carry.shell.say import render
 
 from .draw import Case, Strike, draw
 from .faults import BYTES_ONLY, catalogue
-from .market import REGIMES
+from .market import RALLY, REGIMES
 from .phases import Outcome, beside_its_twin, live
 
 SHRINK_RUNS_MAX: Final = 80
@@ -192,7 +192,7 @@ def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "restarts": sum(o.restarts for o in outcomes),
         "boundaries": sum(o.boundaries for o in outcomes),
         "markets": dict(sorted(Counter(str(o.markets) for o in outcomes).items())),
-        "regimes": {name: regime(outcomes, name) for name in REGIMES},
+        "regimes": {name: regime(outcomes, name) for name in (*REGIMES, RALLY)},
     }
 
 

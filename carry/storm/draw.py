@@ -15,9 +15,12 @@ from .market import REGIMES, Shape
 
 CONCERNS: Final = (
     "network", "stream", "venue", "market", "crash", "operator", "swarm", "folio", "style",
+    "margin",
 )  # fmt: skip
 PHASES: Final = (15, 50, 35)  # percent of the ticks: warm-up, faults, heal; the kill comes after
 FAULT_FREE_PERCENT: Final = 10
+RALLY_SHARE: Final = 0.1  # of the seeds, whatever regime they drew
+CENT: Final = Decimal("0.01")
 INTERVALS_MS: Final = (1_000, 1_000, 1_000, 2_000, 5_000)  # most run with the default
 PORTFOLIOS: Final = (("BTC", "ETH", "HYPE"), ("BTC", "ETH", "HYPE", "SOL"))
 
@@ -59,6 +62,7 @@ class Case:
     shape: Shape
     strikes: tuple[Strike, ...]
     orders: tuple[Order, ...]
+    wallet: str | None = None  # of a split account, that all USDC lies in; None: half in each
 
     @property
     def warm(self) -> int:
@@ -92,7 +96,7 @@ def draw(seed: int, ticks: int, faults: tuple[str, ...], preset: str | None = No
     quiet = preset == "none" or (preset is None and swarm.random() * 100 < FAULT_FREE_PERCENT)
     chosen = tuple(preset.split("+")) if preset not in (None, "none") else ()
     strikes = () if quiet else _plan(swarm, ticks, chosen or _subset(swarm, faults))
-    return Case(
+    case = Case(
         seed=seed,
         ticks=ticks,
         interval_ms=interval_ms,
@@ -103,6 +107,30 @@ def draw(seed: int, ticks: int, faults: tuple[str, ...], preset: str | None = No
         strikes=strikes,
         orders=_orders(operator, ticks),
     )
+    return _margined(stream(seed, "margin"), case) if preset is None else case
+
+
+def _margined(rng: random.Random, case: Case) -> Case:
+    """The perps' leverage, which wallet of a split account its owner paid into, and for some seeds
+    a rally instead of their regime, with little money.
+    """
+    lever, wallet = rng.choice((1, 1, 1, 2, 3, 4, 5)), rng.choice((None, None, "spot", "perp"))
+    execution = attrs.evolve(case.policy.execution, perp_leverage=lever)
+    case = attrs.evolve(
+        case,
+        policy=attrs.evolve(case.policy, execution=execution),
+        wallet=wallet if case.mode == "split" else None,
+    )
+    if rng.random() >= RALLY_SHARE:
+        return case
+    shape = Shape.rally(rng, case.shape.begin_min)
+    return attrs.evolve(case, shape=shape, funds_usd=_scarce(case.policy))
+
+
+def _scarce(policy: Policy) -> Decimal:
+    """USD that are just enough, so that a rally comes near to liquidation."""
+    whole = policy.strategy.target_usd_notional * len(policy.markets)
+    return (whole * (1 + Decimal(1) / policy.execution.perp_leverage) * 4 / 3).quantize(CENT)
 
 
 def _more(rng: random.Random, coins: tuple[str, ...]) -> tuple[str, ...]:

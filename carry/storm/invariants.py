@@ -33,6 +33,8 @@ from carry.exchange.direct import Answered
 from carry.exchange.text import units
 from carry.shell.value_calls import Call
 
+from .market import RALLY
+
 if TYPE_CHECKING:
     from .world import World
 
@@ -103,7 +105,7 @@ class Truth:
         self.backup_used = False
         self.throttled_ms = 0  # when the exchange itself last refused for weight
         self.cancels = 0
-        self._fills = 0
+        self._fills = self._transfers = 0
         self._looked_ms = 0
         self._coins = tuple((name, world.exchange.coins[name]) for name in world.case.policy.coins)
 
@@ -184,6 +186,7 @@ class Truth:
         now, fills = self.world.exchange.now, len(self.account.fills)
         if fills == self._fills and now - self._looked_ms < LOOK_MS:
             return
+        self._liquidations()
         if fills != self._fills:
             self._new_fills(fills)
         self._looked_ms = now
@@ -195,6 +198,16 @@ class Truth:
                 raise Violation("I05", f"{coin}: spot is {spot}")
             if spot or perp or self.naked[coin].since_ms is not None:
                 self._exposure(coin, spot, perp)
+
+    def _liquidations(self) -> None:
+        """Without a fault, and with depth to shrink in time, nobody is ever liquidated."""
+        rows = list(self.account.transfers)[self._transfers :]
+        self._transfers += len(rows)
+        calm = not self.world.case.strikes or self.world.tick <= self.world.case.warm
+        for row in rows:
+            if row["delta"]["type"] == "liquidation" and calm:
+                if self.world.case.shape.regime != "thin":
+                    raise Violation("I27", f"liquidated although depth allowed to shrink: {row}")
 
     def _exposure(self, coin: str, spot: Decimal, perp: Decimal) -> None:
         now, px, watch = self.world.exchange.now, self.mark(coin), self.naked[coin]
@@ -380,7 +393,7 @@ class Truth:
     def _quiet(self, before: State, after: State, actions: Sequence[Action]) -> None:
         """Without faults: nothing to be told, nothing taken back, and no leg without the other."""
         for action in actions:
-            if isinstance(action, Alert):
+            if isinstance(action, Alert) and not self._expected(action):
                 raise Violation("L7", f"an alert without a fault: {action.name}: {action.text}")
             takes = after.policy.execution.style == "taker" and after.policy.execution.tif == "ioc"
             if isinstance(action, Cancel) and takes:
@@ -391,6 +404,11 @@ class Truth:
             held = was is not None and isinstance(was.phase, HedgeOk)
             if rests and held and watch.since_ms is not None:
                 raise Violation("L7", f"{coin} is held and naked by ${self.delta_usd(coin):.2f}")
+
+    def _expected(self, alert: Alert) -> bool:
+        """A rally is told, though nothing is wrong."""
+        told = alert.name.startswith(("liquidation_", "above_cap_", "drawdown"))
+        return told and self.world.case.shape.regime == RALLY
 
     def _noted(self, note: Note) -> None:
         if note.event == "external":

@@ -20,6 +20,7 @@ START_MINUTE = 35
 STILL = "still"  # never drawn: prices stand, so that what is traded costs the same at any time
 STILL_PREMIUM_E6 = 800
 REGIMES = ("calm", "trend", "crash", "thin", "blowout", "flipflop")
+RALLY = "rally"  # drawn apart, so that the other regimes stay with their seeds
 
 
 @attrs.frozen(kw_only=True)
@@ -44,6 +45,12 @@ class Shape:
         length = 10 if regime == "crash" else rng.randrange(20, 60)
         return cls(regime=regime, begin_min=begin, bp=bp, minutes=length)
 
+    @classmethod
+    def rally(cls, rng: random.Random, begin_min: int) -> "Shape":
+        """A rise of 20 to 100 % within minutes or an hour, that stays."""
+        bp = rng.choice((2_000, 5_000, 10_000))
+        return cls(regime=RALLY, begin_min=begin_min, bp=bp, minutes=rng.choice((6, 20, 60)))
+
     def factors(self, minute: int) -> tuple[int, int, int]:
         """Of oracle, perp and spot, in 1e-4, `minute` minutes after the start."""
         gone = minute - self.begin_min
@@ -54,7 +61,7 @@ class Shape:
                 # An even drift for four hours, then it stands.
                 factor = E4 + self.bp * min(gone, 240)
                 return factor, factor, factor
-            case "crash":
+            case "crash" | "rally":
                 factor = E4 + self.bp * min(gone, self.minutes) // self.minutes
                 return factor, factor, factor
             case "blowout":

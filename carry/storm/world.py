@@ -186,7 +186,9 @@ class World:
         self.exchange.set_start(start_ms + start_s * 1_000)
         self.account = play_account()
         self.key = AgentKey(play_agent().reveal())
-        self.exchange.open_account(self.account, mode=case.mode, usdc=case.funds_usd)
+        self.exchange.open_account(
+            self.account, mode=case.mode, usdc=case.funds_usd, wallet=case.wallet
+        )
         self.exchange.approve(self.key.address, self.account)
         self.clock = self.clock_type(self)
         self.link = self._new_link()

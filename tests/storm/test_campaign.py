@@ -141,3 +141,15 @@ def test_a_regime_is_told_by_its_worst_beside_the_bound_of_that_seed() -> None:
 def test_some_seeds_have_many_markets() -> None:
     coins = [len(case_of(seed, 300).policy.coins) for seed in range(48)]
     assert {1, 2, 3, 4} <= set(coins)
+
+
+def test_some_seeds_have_leverage_a_rally_or_all_their_money_in_one_wallet() -> None:
+    cases = [case_of(seed, 300) for seed in range(60)]
+    assert {case.policy.execution.perp_leverage for case in cases} == {1, 2, 3, 4, 5}
+    assert {"spot", "perp", None} == {case.wallet for case in cases}
+    assert {case.mode for case in cases if case.wallet is not None} == {"split"}
+    rallies = [case for case in cases if case.shape.regime == "rally"]
+    assert {case.shape.bp for case in rallies} == {2_000, 5_000, 10_000}
+    assert any(not case.strikes for case in rallies), "without a fault none may be liquidated"
+    plain = case_of(3, 300, "none")
+    assert (plain.policy.execution.perp_leverage, plain.wallet) == (1, None)

@@ -267,6 +267,11 @@ def held_and_naked(world: World) -> None:
     world.truth.on_commit(held, NOTHING, held, ())
 
 
+def liquidated(world: World) -> None:
+    world.truth.account.transfers.append({"time": 0, "delta": {"type": "liquidation"}})
+    world.pass_ms(1_000)
+
+
 FALSIFIED: list[tuple[str, Callable[[World], None]]] = [
     ("I01", not_committed), ("I02", accepted_twice), ("I02", overfilled), ("I03", nonce_again),
     ("I04", nonce_ahead), ("I04", no_expiry), ("I05", long_perp), ("I05", perp_buy_without_flag),
@@ -277,7 +282,7 @@ FALSIFIED: list[tuple[str, Callable[[World], None]]] = [
     ("HALT", halts), ("L1", stays_naked), ("L2", stays_unknown), ("L3", never_protected),
     ("L4", never_flat), ("I19", worth_nothing), ("I20", weight_used_up),
     ("I23", forgets_what_flies), ("L7", speaks_without_a_fault), ("L7", held_and_naked),
-    ("L7", takes_back_without_a_fault),
+    ("L7", takes_back_without_a_fault), ("I27", liquidated),
 ]  # fmt: skip
 
 
