@@ -1,5 +1,6 @@
 """Journals of whole lives: the real loop against the exchange, without bytes, kept in a file."""
 
+import sqlite3
 from pathlib import Path
 
 from carry.core.num import use_exact_context
@@ -21,3 +22,22 @@ def lived(
     Life(world).run()
     world.save(path)
     return world
+
+
+def first(journal: str, sql: str) -> int:
+    """The first number a query of a journal gives."""
+    db = sqlite3.connect(journal)
+    try:
+        return int(db.execute(sql).fetchone()[0])
+    finally:
+        db.close()
+
+
+def entry_of(journal: str) -> int:
+    """The tick at which the first carry was entered."""
+    return first(journal, "SELECT min(seq) FROM decisions WHERE event = 'entry'")
+
+
+def first_write_of(journal: str) -> int:
+    """The tick at which something was sent to the venue for the first time."""
+    return first(journal, "SELECT min(seq) FROM ticks WHERE actions LIKE '%\"nonce\"%'")

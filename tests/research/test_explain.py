@@ -18,7 +18,9 @@ from carry.research import flips, past
 from carry.research.explain import explain
 from carry.shell.reader import Reader
 
-ENTRY, HEDGE, HELD = 4, 5, 100
+from .making import entry_of
+
+HELD = 100  # a tick at which nothing was to be done
 
 
 def rows(journal: str, sql: str) -> list[Any]:
@@ -40,9 +42,10 @@ def tick(journal: str, seq: int) -> past.Decided:
 
 
 def test_an_entry_says_what_it_knew_asked_and_became(journal: str) -> None:
-    found = explain(journal, str(ENTRY), turns=False)
+    entry = entry_of(journal)
+    found = explain(journal, str(entry), turns=False)
 
-    assert found["seq"] == ENTRY
+    assert found["seq"] == entry
     assert found["as_it_was"]
     btc = next(m for m in found["markets"] if m["coin"] == "HYPE")
     assert btc["phase"] == "ENTER"
@@ -58,7 +61,7 @@ def test_an_entry_says_what_it_knew_asked_and_became(journal: str) -> None:
 
 def test_costs_are_the_core_s_and_sum_up(journal: str) -> None:
     """The terms of the tick before the entry: they are those the entry was decided by."""
-    entry = explain(journal, str(ENTRY - 1), turns=False)["markets"][0]["entry"]
+    entry = explain(journal, str(entry_of(journal) - 1), turns=False)["markets"][0]["entry"]
     parts = ("entry_fees_bps", "entry_slippage_bps", "exit_fees_bps", "exit_slippage_bps")
 
     assert abs(sum(D(entry[p]) for p in parts) - D(entry["total_bps"])) <= D("0.02")
@@ -107,9 +110,9 @@ READ: dict[str, Callable[[State, str], D]] = {
 }
 
 
-@pytest.mark.parametrize("seq", [ENTRY, HELD])
-def test_each_flip_point_is_where_the_real_step_turns(journal: str, seq: int) -> None:
-    it = tick(journal, seq)
+@pytest.mark.parametrize("entry", [True, False])
+def test_each_flip_point_is_where_the_real_step_turns(journal: str, entry: bool) -> None:
+    it = tick(journal, entry_of(journal) if entry else HELD)
     found = list(flips.flips(it.before, it.observations))
     looks: dict[str, Callable[..., Any]] = {"decision": flips.decision, "gates": flips.blocked}
 
@@ -127,7 +130,7 @@ def test_each_flip_point_is_where_the_real_step_turns(journal: str, seq: int) ->
             assert read(step(*at)[0], knob.coin) == flip.at, knob.name
         else:
             assert step(*at)[0].now_ms - it.after.now_ms == flip.at
-    if seq == ENTRY:
+    if entry:
         _turns_at_the_threshold(it, found)
 
 

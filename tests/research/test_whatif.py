@@ -25,6 +25,8 @@ from carry.research import past, whatif
 from carry.research.simulated import Simulated
 from carry.shell.reader import Reader
 
+from .making import entry_of, first_write_of
+
 
 def policy_of(journal: str) -> Policy:
     reader = Reader(journal)
@@ -91,8 +93,8 @@ def test_a_policy_that_stays_out_pays_nothing(journal: str) -> None:
     strategy = attrs.evolve(policy.strategy, buffer_bps=10_000)
     found = result(journal, attrs.evolve(policy, strategy=strategy))
 
-    assert found.parted == 2
-    assert found.after_parting == found.ticks - 2
+    assert found.parted == first_write_of(journal)
+    assert found.after_parting == found.ticks - found.parted
     assert (found.would.orders, found.would.fills) == ({}, 0)
     assert found.would_pnl.net_usd == 0
     assert found.net_effect_usd == -found.was_pnl.net_usd
@@ -107,7 +109,9 @@ def test_half_the_size_pays_about_half(journal: str) -> None:
     found = result(journal, attrs.evolve(policy, strategy=strategy))
 
     assert found.parted is not None
-    assert found.parted > 4  # its first slices are the same: until then that is evidence
+    assert found.parted > entry_of(
+        journal
+    )  # its first slices are the same: until then that is evidence
     assert abs(found.would_turnover_usd / found.was_turnover_usd - D("0.5")) < D("0.05")
     assert abs(found.would_pnl.fees_usd / found.was_pnl.fees_usd - D("0.5")) < D("0.05")
     assert found.residual_usd is not None
@@ -120,7 +124,7 @@ def entry(journal: str) -> past.Decided:
     reader = Reader(journal)
     begin = past.start(reader)
     assert begin is not None
-    it = next(it for it in past.decided(reader, begin) if it.tick.seq == 4)
+    it = next(it for it in past.decided(reader, begin) if it.tick.seq == entry_of(journal))
     reader.close()
     return it
 
@@ -202,12 +206,12 @@ def test_the_command_marks_where_history_ends(
     code, text = said()
     assert code == 0
     assert "what if strategy.target_usd_notional were 120 (it was" in text
-    assert "HISTORY ENDS at tick 4 (" in text
+    assert f"HISTORY ENDS at tick {entry_of(journal)} (" in text
     assert "is no evidence" in text
     code, text = said("--to", "20", "--json")
     (found,) = json.loads(text)
-    assert (found["parted"], found["last"]) == (4, 20)
-    assert found["ticks_simulated"] == 16
+    assert (found["parted"], found["last"]) == (entry_of(journal), 20)
+    assert found["ticks_simulated"] == 20 - entry_of(journal)
 
 
 def test_a_journal_s_own_config_replays(journal: str, tmp_path: Path) -> None:
