@@ -6,8 +6,10 @@ nothing: no market can be entered, left, switched, resized, hedged anew, or stop
 would leave behind, the high-water mark, is set as it would have been. A test runs both ways.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -86,6 +88,8 @@ class Quiet:
         self._run, self._forecasts = run, forecasts
         self._least: dict[str, tuple[Fees, economics.Cost]] = {}
         self._tracks = run.setup.tracks
+        self._base = run.setup.start_hour - 1
+        self._closes = {coin: self._seen(track) for coin, track in self._tracks.items()}
 
     def until(self, hour: int) -> int:
         """The first hour from `hour` on whose tick may change something.
@@ -174,13 +178,21 @@ class Quiet:
         cost = sum((p.cost for p in account.positions.values()), ZERO)
         return float(account.cash() - cost)
 
+    def _seen(self, track: Track) -> list[tuple[float, float]]:
+        setup = self._run.setup
+        back = setup.later - 1
+        found = []
+        for hour in range(self._base, setup.end_hour + SLEEP_H_MAX):
+            perp = track.perp.at(hour + back).close / 1e8
+            spot = perp if track.spot is None else track.spot.at(hour + back).close / 1e8
+            found.append((spot, perp))
+        return found
+
     # --- an hour ----------------------------------------------------------------------------------
 
     def _px(self, coin: str, hour: int) -> tuple[float, float]:
         """Spot and perp as the decision of an hour sees them: at the close before it."""
-        track, hour = self._tracks[coin], hour - 1 + self._run.setup.later
-        perp = track.perp.at(hour).close / 1e8
-        return perp if track.spot is None else track.spot.at(hour).close / 1e8, perp
+        return self._closes[coin][hour - self._base]
 
     def _paid(self, held: Sequence[_Held], hour: int) -> float:
         paid = 0.0
@@ -299,12 +311,16 @@ class Quiet:
         wanted, market = policy.strategy.volatility, self._run.exchange.market
         minutes = INTERVAL_MS[wanted.interval] // MINUTE_MS
         last = hour * 60 // minutes * minutes
-        closes = []
+        logs = []
         for minute in range(last - (wanted.window - 1) * minutes, last + 1, minutes):
             of = (minute - 1) // 60
-            closes.append(units(market.path(coin, of).perp[minute - of * 60], 8))
-        measured = economics.volatility(tuple(closes), INTERVAL_MS[wanted.interval])
-        return measured is not None and measured > wanted.max * (ONE + Decimal(str(2 * NEAR)))
+            logs.append(math.log(market.path(coin, of).perp[minute - of * 60]))
+        a_year = economics.HOURS_A_YEAR * 60 / minutes
+        steps = [now - then for then, now in pairwise(logs)]
+        mean = sum(steps) / len(steps)
+        variance = sum((step - mean) ** 2 for step in steps) / (len(steps) - 1)
+        measured = math.sqrt(variance * a_year)
+        return measured > float(wanted.max) * (1 + 2 * NEAR)
 
     def _earns(self, state: State, forecast: Forecast, cost: economics.Cost) -> bool:
         strategy, interval = state.policy.strategy, state.capabilities.interval_h

@@ -19,6 +19,7 @@ from carry.exchange.recorded import BadRecording
 from carry.research.backtest import Backtest, backtest, prepare
 from carry.research.hourly import Lived, Run, Setup
 from carry.research.report_page import ReportRefused
+from carry.research.rules import ruled
 
 from .recordings import HOUR_MS, T0, record
 
@@ -167,7 +168,7 @@ def test_dearer_books_cost_more(turns: Path, run: Lived) -> None:
 def test_one_basis_point_in_the_cost_function_moves_decisions(
     turns: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A hundred of them keep it out altogether: decisions hear the one cost function."""
+    """Decisions and the rules beside them hear the one cost function."""
     real = economics.cost
 
     def dearer(*args: Any, **more: Any) -> Any:
@@ -175,6 +176,7 @@ def test_one_basis_point_in_the_cost_function_moves_decisions(
         return cost and attrs.evolve(cost, entry_fees=cost.entry_fees + D("0.0001"))
 
     base = lived(turns, end_hour=setup_of(turns).start_hour + 60)
+    rules = ruled(setup_of(turns))
     monkeypatch.setattr(economics, "cost", dearer)
     other = lived(turns, end_hour=setup_of(turns).start_hour + 60)
 
@@ -182,6 +184,11 @@ def test_one_basis_point_in_the_cost_function_moves_decisions(
         return D(one.notes("entry")[0][1].fields["expected_net"])
 
     assert expected(base) - expected(other) == D("0.0001")
+    dear = ruled(setup_of(turns))
+    for name, rule in rules.items():
+        entries = dear[name].rounds + (name == "always in")
+        assert abs(dear[name].costs_usd - rule.costs_usd - entries * D("0.04")) <= D("0.05"), name
+        assert dear[name].costs_usd > rule.costs_usd or not entries
 
 
 def test_without_a_spot_book_it_says_so_and_prices_spot_at_the_perp(tmp_path: Path) -> None:
