@@ -4,6 +4,7 @@ Three kinds of waiting look different: FAULT is ours or the venue's and somebody
 is an operator's or a limit's and needs a person's word, and the market needs nothing but time.
 """
 
+from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
@@ -130,9 +131,19 @@ def _doing(state: State, carry: Carry, found: tuple[Gate, ...]) -> Reason:
             if since is not None:
                 held_ms = state.now_ms - since
                 return Reason(HELD, f"the reasons to leave hold for {held_ms} ms")
-            return Reason(HELD, "held and hedged; funding is collected")
+            return Reason(HELD, f"held and hedged; {_funding([carry])}")
         case Exit(why=reason):
             return Reason(BUSY, f"closing both legs: {reason}")
+
+
+def _funding(held: Sequence[Carry]) -> str:
+    """Which way the funding of what is held goes at the rates of now."""
+    paying = [c.coin for c in held if c.context is not None and c.context.funding_rate < 0]
+    if not paying:
+        return "funding is collected"
+    if len(paying) == len(held):
+        return "funding is paid for now, which alone is no reason to leave"
+    return f"funding is collected, but paid for now in {' and '.join(paying)}"
 
 
 def refused_because_foreign(state: State, carry: Carry) -> str | None:
@@ -179,7 +190,8 @@ def of_all(state: State, found: tuple[Gate, ...]) -> Reason:
     if held:
         what = " and ".join(held)
         leaving = next((open_[c].text for c in held if "leave" in open_[c].text), None)
-        text = f"Holding {what}: {leaving or 'hedged; funding is collected'}"
+        funding = _funding([state.carries[coin] for coin in held])
+        text = f"Holding {what}: {leaving or f'hedged; {funding}'}"
         stops = ", ".join(name for name, latch in state.latches.items())
         return Reason(HELD, text + (f"; STOPPED for more by {stops}" if stops else ""))
     first = best(state)

@@ -43,3 +43,12 @@ def test_what_is_held_says_what_it_does() -> None:
     player = held()
     (said,) = would(go(player, 1_000).after)
     assert said == "HYPE: held and hedged; funding is collected"
+
+
+def test_what_pays_funding_for_now_says_so() -> None:
+    state = go(held(), 1_000).after
+    carry = state.carries["HYPE"]
+    assert carry.context is not None
+    paying = attrs.evolve(carry, context=attrs.evolve(carry.context, funding_rate=D("-0.00001")))
+    (said,) = would(attrs.evolve(state, carries={"HYPE": paying}))
+    assert said.endswith("hedged; funding is paid for now, which alone is no reason to leave")
