@@ -1,8 +1,9 @@
 """Simple rules on the same data, with the same costs: what the bot is held against.
 
-One unit of notional a market. A rule decides at an hour by the prints up to it, trades at the open
-of that hour's bar, and is paid from the next print on. Costs are core's one cost function on the
-exchange's books, cut into the policy's slices. Floats: nothing is booked from them.
+One unit of notional a market, kept at that size as prices move. A rule decides at an hour by the
+prints up to it, trades at the open of that hour's bar, and is paid from the next print on. Costs
+are core's one cost function on the exchange's books, cut into the policy's slices. Floats: nothing
+is booked from them.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -112,7 +113,7 @@ def _over(setup: Setup, costs: Mapping[str, economics.Cost], rule: Rule) -> Rule
 
 @attrs.frozen
 class Spell:
-    """One holding of a unit: fractions of the notional at its entry."""
+    """One holding of a unit: fractions of its notional."""
 
     funding: float
     basis: float
@@ -121,35 +122,33 @@ class Spell:
 
 
 def _spells(setup: Setup, track: Track, rule: Rule) -> Iterator[Spell]:
-    later, last, since = setup.later, None, 0
-    began: tuple[float, float] | None = None
-    funding = 0.0
+    last: float | None = None
+    marked: tuple[float, float] | None = None  # perp and spot at the last hour's open, while held
+    funding = basis = 0.0
+    since = 0
     for hour in range(setup.start_hour, setup.end_hour):
         printed = track.prints.get(hour)
-        bar = track.perp.at(hour + later)
+        now = _opens(track, hour + setup.later)
         if printed is not None:
             last = float(printed.rate)
-            if began is not None:
-                before = track.perp.at(hour + later - 1).close / 1e8
-                funding += last * before / began[0]
-        holds = rule(last, began is not None, track.interval_h)
-        perp_px = bar.open / 1e8
-        spot_px = perp_px if track.spot is None else track.spot.at(hour + later).open / 1e8
-        if holds and began is None:
-            began, since, funding = (perp_px, spot_px), hour, 0.0
-        elif not holds and began is not None:
-            yield Spell(funding, _basis(began, perp_px, spot_px), hour - since, True)
-            began = None
-    if began is not None:
-        end = setup.end_hour - 1 + later
-        perp_px = track.perp.at(end).close / 1e8
-        spot_px = perp_px if track.spot is None else track.spot.at(end).close / 1e8
-        yield Spell(funding, _basis(began, perp_px, spot_px), setup.end_hour - since, False)
+            funding += last if marked is not None else 0.0
+        if marked is not None:
+            basis += now[1] / marked[1] - now[0] / marked[0]
+            marked = now
+        holds = rule(last, marked is not None, track.interval_h)
+        if holds and marked is None:
+            marked, since, funding, basis = now, hour, 0.0, 0.0
+        elif not holds and marked is not None:
+            yield Spell(funding, basis, hour - since, True)
+            marked = None
+    if marked is not None:
+        yield Spell(funding, basis, setup.end_hour - since, False)
 
 
-def _basis(began: tuple[float, float], perp_px: float, spot_px: float) -> float:
-    """Gain of one long spot and one short perp of the same size, by the perp's price at entry."""
-    return ((spot_px - began[1]) - (perp_px - began[0])) / began[0]
+def _opens(track: Track, hour: int) -> tuple[float, float]:
+    """Perp and spot at an hour's open."""
+    perp = track.perp.at(hour).open / 1e8
+    return perp, perp if track.spot is None else track.spot.at(hour).open / 1e8
 
 
 def _usd(value: float) -> Decimal:

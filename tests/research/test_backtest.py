@@ -322,6 +322,8 @@ def test_what_a_backtest_holds_is_shown_beside_simple_rules(turns: Path) -> None
     always = found.rules["always in"]
     assert always.held_h == found.setup.end_hour - found.setup.start_hour
     assert always.rounds == 0
+    due = 400 * sum(turning(hour) for hour in range(1, always.held_h))
+    assert abs(float(always.funding_usd) - due) < 0.01
     sign = found.rules["sign of the last print"]
     assert sign.rounds == 1
     assert found.bot.nearest is not None
