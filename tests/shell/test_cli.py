@@ -67,7 +67,8 @@ def test_every_command_has_help(tmp_path: Path, name: str) -> None:
     done = carry(tmp_path, name, "--help")
     assert done.returncode == 0
     assert "Usage:" in done.stdout
-    if name not in ("alert", "config", "db", "probe", "key", "backtest", "sweep"):
+    groups = ("alert", "config", "db", "probe", "key", "data")
+    if name not in (*groups, "backtest", "sweep", "yardstick"):
         # Groups: their commands have them; and what reads recordings has no journal.
         assert "--config" in done.stdout
         assert "--state-db" in done.stdout

@@ -313,7 +313,7 @@ BAD = [
     # Relations.
     (
         MARKETS + "strategy: {exit_threshold_apr: 2%}\n",
-        "strategy.exit_threshold_apr: 0.02 must be below enter_threshold_apr 0.02",
+        "strategy.exit_threshold_apr: 0.02 must be below enter_threshold_apr 0.01",
     ),
     (MARKETS + "risk:\n  per_symbol_notional_cap: 500\n", "config.yaml:3: strategy.target_usd_not"),
     (MARKETS + "risk: {portfolio_notional_cap: 1500}\n", "risk.per_symbol_notional_cap: 2000 is"),
