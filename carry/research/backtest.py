@@ -163,10 +163,15 @@ def prepare(
 
 
 def all_of(folder: Path) -> tuple[str, ...]:
-    """Coins of a folder that have funding and perp prices, as their perp files name them."""
+    """Coins of a folder that have funding and perp prices; BTCUSDT is BTC."""
     files = sort_files(folder)
-    return tuple(sorted({name for kind, name in files if kind == "perp"
-                         and ("funding", name) in files}))  # fmt: skip
+    found = [name for kind, name in files if kind == "perp" and ("funding", name) in files]
+    return tuple(sorted(dict.fromkeys(_base(name) for name in found)))
+
+
+def _base(name: str) -> str:
+    quote = next((q for q in ("USDT", "USDC", "USD") if name.endswith(q) and name != q), "")
+    return name.removesuffix(quote)
 
 
 def _spot(track: Track, start: int) -> tuple[bool, str]:

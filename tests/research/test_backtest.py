@@ -206,7 +206,7 @@ def test_funding_of_eight_hours_is_read_as_that(tmp_path: Path) -> None:
         tmp_path / "data", coin="BTC", perp_name="BTCUSDT", spot="BTCUSDT", px=60_000.0, every=8,
         hours=600, rate=lambda hour: 0.0008,
     )  # fmt: skip
-    setup, _, _ = prepare(folder, ("BTC",), QUICK)
+    setup, _, _ = prepare(folder, (), QUICK)
     one = Run(setup).live()
     assert one.state.carries["BTC"].forecast is not None
     assert one.state.capabilities.interval_h == 8
