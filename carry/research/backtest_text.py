@@ -22,7 +22,7 @@ def weights_csv(found: Backtest) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("time", "coin", "weight"))
     for hour, coin, weight in found.bot.weights:
-        writer.writerow((iso(hour), coin, show(weight)))
+        writer.writerow((iso(hour).replace("Z", ":00Z"), coin, show(weight)))
     return text.getvalue()
 
 

@@ -18,6 +18,7 @@ from carry.core.types import Fill, Leg, Side
 from carry.exchange.recorded import BadRecording
 from carry.research.backtest import Backtest, backtest, prepare
 from carry.research.hourly import Lived, Run, Setup
+from carry.research.positions import read_positions
 from carry.research.report_page import ReportRefused
 from carry.research.rules import ruled
 
@@ -268,7 +269,8 @@ def test_the_command_prints_a_table_json_and_weights(turns: Path, tmp_path: Path
     assert rows[0] == ["time", "coin", "weight"]
     assert [D(row[2]) > 0 for row in rows[1:]] == [True, False, True]
     assert rows[1][0].startswith("2025-01-0")
-    assert rows[1][0].endswith("Z")
+    assert rows[1][0].endswith(":00:00Z")
+    assert len(read_positions(weights)) == 3
 
     drawn = page.read_text()
     assert "Plotly.newPlot" in drawn
