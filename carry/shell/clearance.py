@@ -14,12 +14,16 @@ import attrs
 from carry.core.actions import Cancel, CancelForeign, Fence, MoveUsd, Place, SetLeverage, Write
 from carry.core.num import BPS, ONE, ZERO, show
 from carry.core.observations import (
+    Accepted,
     BalancesRead,
     BookSeen,
     ContextsRead,
     MarketsRead,
+    NotSent,
     Observations,
+    Outcome,
     PositionsRead,
+    Refused,
 )
 from carry.core.policy import Policy
 from carry.core.state import State
@@ -62,11 +66,15 @@ def limits_of(policy: Policy) -> Limits:
 
 @attrs.frozen(kw_only=True)
 class Sent:
-    """One write that was let through. sz: base units, or USD of a move; `ms` monotonic."""
+    """One write that was let through. sz: base units, or USD of a move; `ms` monotonic.
+
+    An order counts whole until the venue's own answer says how much of it is left to count.
+    """
 
     ms: int
     key: str  # "HYPE/spot/buy", "move", or "" for what adds nothing
     sz: Decimal
+    intent: int = 0
 
 
 @attrs.frozen(kw_only=True)
@@ -128,6 +136,11 @@ def fold(facts: Facts, seen: Observations) -> Facts:
                     read(coin, Leg.SPOT, sz, one.issued_ms)
             case _:
                 pass
+    answered = {one.intent: filled for one in seen.outcomes if (filled := _final(one)) is not None}
+    sent = (
+        attrs.evolve(one, sz=min(one.sz, answered[one.intent])) if one.intent in answered else one
+        for one in facts.sent
+    )
     return attrs.evolve(
         facts,
         prices=prices,
@@ -137,9 +150,20 @@ def fold(facts: Facts, seen: Observations) -> Facts:
         others=others,
         listed=listed,
         venue_ms=seen.venue_ms,
-        sent=tuple(s for s in facts.sent if seen.mono_ms - s.ms < (DAY_MS if s.key == "move" else
+        sent=tuple(s for s in sent if seen.mono_ms - s.ms < (DAY_MS if s.key == "move" else
                    MINUTE_MS) or s.ms >= held_ms.get(_leg_of(s.key), 0)),
     )  # fmt: skip
+
+
+def _final(outcome: Outcome) -> Decimal | None:
+    """What an order filled, once its answer says that nothing more will; None while that is open.
+    """
+    match outcome:
+        case Accepted(resting=False, filled_sz=filled):
+            return filled
+        case Refused() | NotSent():
+            return ZERO
+    return None
 
 
 def refused(facts: Facts, limits: Limits, action: Write, now_ms: int) -> str:
@@ -163,15 +187,16 @@ def passed(facts: Facts, action: Write, now_ms: int) -> Facts:
     """The facts after an action was let through."""
     if isinstance(action, Fence):
         return facts
-    key, sz = "", ZERO
+    key, sz, intent = "", ZERO, 0
     if isinstance(action, Place):
+        intent = action.intent
         key, sz = f"{_key(action.coin, action.leg)}/{action.side.value}", action.sz
     elif isinstance(action, MoveUsd):
         key, sz = "move", action.usd
     return attrs.evolve(
         facts,
         nonce=max(facts.nonce, action.nonce),
-        sent=(*facts.sent, Sent(ms=now_ms, key=key, sz=sz)),
+        sent=(*facts.sent, Sent(ms=now_ms, key=key, sz=sz, intent=intent)),
     )
 
 

@@ -8,14 +8,18 @@ import pytest
 
 from carry.core.actions import Cancel, Fence, MoveUsd, Place, SetLeverage
 from carry.core.observations import (
+    Accepted,
     Balance,
     BalancesRead,
     Context,
     ContextsRead,
     MarketsRead,
+    NotSent,
     Observations,
+    OutcomeUnknown,
     Position,
     PositionsRead,
+    Refused,
 )
 from carry.core.policy import MarketPolicy, Policy
 from carry.core.types import Leg, Side, Tif
@@ -195,6 +199,29 @@ def test_many_orders_between_two_reads_count_as_filled() -> None:
     # A read that shows that none of them filled frees the room again.
     later = fold(known, reads(issued_ms=NOW + 1))
     assert refused(later, LIMITS, attrs.evolve(PLACE, nonce=VENUE + 50), NOW + 2) == ""
+
+
+@pytest.mark.parametrize(
+    ("answer", "counts"),
+    [
+        (Accepted(intent=5, oid="1", filled_sz=D(1), resting=False), 1),
+        (Refused(intent=5, code="other", text=""), 0),
+        (NotSent(intent=5, why=""), 0),
+        (Accepted(intent=5, oid="1", filled_sz=D(1), resting=True), 8),
+        (OutcomeUnknown(intent=5, why=""), 8),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_an_order_counts_by_what_its_answer_says(answer: Any, counts: int) -> None:
+    """An order that filled in part would else take the room of the next until a read."""
+    known = facts("34", spot="34")  # 44 x 25 is the cap with its slack
+    known = passed(known, attrs.evolve(PLACE, intent=5), NOW)
+    heard = Observations(mono_ms=NOW + 1, wall_ms=VENUE, venue_ms=VENUE, outcomes=(answer,))
+    known = fold(known, heard)
+    most = attrs.evolve(PLACE, intent=6, nonce=VENUE + 1, sz=D(10 - counts))
+    assert refused(known, LIMITS, most, NOW + 1) == ""
+    more = attrs.evolve(most, sz=most.sz + D("0.01"))
+    assert "its cap" in refused(known, LIMITS, more, NOW + 1)
 
 
 def test_the_rate_of_what_adds_and_of_all() -> None:
