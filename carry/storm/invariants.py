@@ -122,9 +122,11 @@ class Truth:
         if check[0] != "ok":
             raise Violation("I23", f"the journal is damaged: {check[0]}")
         known = {intent.cloid: True for intent in self.state.intents.values()}
-        for cloid in self.flying:
-            if cloid and cloid not in known and not self.backup_used:
-                raise Violation("I23", f"{cloid} may still land, and the journal has forgotten it")
+        for sent in self.sent.values():
+            forgotten = sent.cloid not in known and not self.backup_used
+            if forgotten and self._may_land(sent, self.booted_ms):
+                text = f"{sent.cloid} may still land, and the journal has forgotten it"
+                raise Violation("I23", text)
 
     def rolled_back(self) -> None:
         self.note("the journal is an old copy now")

@@ -13,6 +13,7 @@ from carry.core.num import use_exact_context
 from carry.core.observations import Observations
 from carry.core.state import Exit, HedgeOk, Idle, Latch, State, Unknown
 from carry.core.types import Leg
+from carry.exchange.accounts import Nonces
 from carry.shell.value_calls import Call
 from carry.storm.campaign import case_of
 from carry.storm.invariants import Sent, Violation
@@ -243,7 +244,9 @@ def weight_used_up(world: World) -> None:
 
 
 def forgets_what_flies(world: World) -> None:
-    world.truth.flying["0x" + "1" * 32] = True
+    cloid, now = "0x" + "1" * 32, world.exchange.now
+    world.truth.flying[cloid] = True
+    world.truth.sent[cloid] = Sent(cloid=cloid, asset=0, sz=D(1), sent_ms=now, nonce=now)
     world.truth.booted()
 
 
@@ -292,3 +295,12 @@ def test_it_fires(name: str, lie: Callable[[World], None], world: World) -> None
     with pytest.raises(Violation) as caught:
         lie(world)
     assert caught.value.name == name, caught.value
+
+
+def test_what_flies_under_a_burnt_nonce_may_be_forgotten(world: World) -> None:
+    """The fence took its nonce: its bytes can only be refused when they arrive."""
+    nonce = world.exchange.now
+    world.exchange.nonces.setdefault(world.key.address, Nonces()).use(nonce)
+    world.truth.sent["0x1"] = Sent(cloid="0x1", asset=0, sz=D(1), sent_ms=nonce, nonce=nonce)
+    world.truth.flying["0x1"] = True
+    world.truth.booted()
