@@ -21,6 +21,7 @@ from carry.core.actions import (
     MoveUsd,
     Note,
     Place,
+    Posting,
     SetLeverage,
 )
 from carry.core.asked import Flatten, Kill, Pause, Resume
@@ -93,6 +94,7 @@ class Truth:
         self.flying: dict[str, bool] = {}  # orders whose bytes are on their way, by cloid
         self.nonce_high = 0
         self.naked = {coin: Naked() for coin in world.case.policy.coins}
+        self.written_off_usd = ZERO  # by the operator, who took it as external
         self.gone: dict[str, Decimal] = dict.fromkeys(world.case.policy.coins, ZERO)
         self.taken: dict[str, bool] = {}
         self.notes: list[str] = []
@@ -387,6 +389,8 @@ class Truth:
                 self.alerts[action.name] = self.alerts.get(action.name, 0) + 1
             elif action.__class__ is Note:
                 self._noted(action)
+            elif isinstance(action, Posting) and action.kind == "written_off":
+                self.written_off_usd += action.outside_usd
         if not self.world.case.strikes:
             self._quiet(before, after, actions)
         self._halted(after)
@@ -464,6 +468,7 @@ class Truth:
         residual = state.account.residual_usd
         if residual is None:
             raise Violation("I16", "equity was never explained")
+        residual += self.written_off_usd
         for coin, amount in self.gone.items():
             px = ledger.price(state.carries[coin], Leg.SPOT)
             residual += amount * px if px is not None else ZERO
