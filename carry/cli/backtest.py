@@ -8,6 +8,8 @@ import click
 
 from carry.core.num import use_exact_context
 
+DEFAULTS = "defaults, the best market at a time"
+
 
 @click.command()
 @click.option(
@@ -19,7 +21,7 @@ from carry.core.num import use_exact_context
 @click.option("--to", "until", metavar="DATE", help="End, UTC, itself left out [default: the last]")
 @click.option(
     "--config", metavar="FILE", type=click.Path(path_type=Path),
-    help="The policy [default: every key's default]",
+    help="The policy [default: every key's default, and room for one market at a time]",
 )  # fmt: skip
 @click.option("--capital", type=click.FloatRange(min=50), metavar="USD",
               help="Money in the account [default: what the policy's size needs]")  # fmt: skip
@@ -50,6 +52,7 @@ def backtest(
     from carry.exchange.recorded import parse_date
     from carry.research import backtest_html, backtest_text
     from carry.research.backtest import backtest as run
+    from carry.research.backtest import one_at_a_time
     from carry.research.report_page import plotly
     from carry.shell.config_file import load
 
@@ -58,13 +61,13 @@ def backtest(
     if page is not None:
         plotly("offline")  # what is missing is said before the work, not after it
     use_exact_context()
-    policy = Policy() if config is None else load(config)[0]
+    policy = one_at_a_time(Policy()) if config is None else load(config)[0]
     names = tuple(name for name in (coins or "").split(",") if name) or policy.coins
     with bar("backtest") as told:
         found = run(
             folder,
             names,
-            attrs.evolve(policy, source="defaults" if config is None else str(config)),
+            attrs.evolve(policy, source=DEFAULTS if config is None else str(config)),
             since_ms=parse_date(since),
             until_ms=parse_date(until),
             capital_usd=None if capital is None else Decimal(str(capital)),

@@ -15,7 +15,7 @@ from carry.exchange.bars import Track, read_track
 from carry.exchange.paths import HOUR_MS
 from carry.exchange.recorded import BadRecording, sort_files
 
-from .figures import Figures, figures
+from .figures import Figures, figures, notional_of
 from .hourly import Run, Setup
 from .quiet import forecasts_of
 from .rules import Ruled, ruled
@@ -186,10 +186,11 @@ def _spot(track: Track, start: int) -> tuple[bool, str]:
     return True, ""
 
 
-def notional_of(policy: Policy) -> Decimal:
-    """What all markets hold together when all are held, USD a leg."""
-    target = min(policy.strategy.target_usd_notional, policy.risk.per_symbol_notional_cap)
-    return min(target * len(policy.markets), policy.risk.portfolio_notional_cap)
+def one_at_a_time(policy: Policy) -> Policy:
+    """The policy with room for one leg of the target: the best market, as the yardstick has it."""
+    unit = policy.strategy.target_usd_notional
+    risk = attrs.evolve(policy.risk, per_symbol_notional_cap=unit, portfolio_notional_cap=unit)
+    return attrs.evolve(policy, risk=risk)
 
 
 def capital_of(policy: Policy) -> Decimal:

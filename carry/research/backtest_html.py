@@ -81,7 +81,7 @@ def _weights(found: Backtest) -> Chart:
                 "line": {"shape": "hv", "width": 2, "color": COLOURS[(n + 1) % len(COLOURS)]},
             }
         )  # fmt: skip
-    return Chart("weights", "Decided weights", "Of the target of a leg.", traces, "fraction")
+    return Chart("weights", "Decided weights", "Of all that may be held.", traces, "fraction")
 
 
 def _causes(found: Backtest) -> Chart:

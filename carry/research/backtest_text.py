@@ -17,7 +17,7 @@ MODEL = "spread and depth by a model (docs/BACKTEST.md)"
 
 
 def weights_csv(found: Backtest) -> str:
-    """time,coin,weight: the UTC hour of a decision, the fraction of the target, at changes only."""
+    """time,coin,weight: the UTC hour of a decision, of all that may be held, at changes only."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("time", "coin", "weight"))

@@ -10,7 +10,8 @@ from decimal import Decimal
 import attrs
 
 from carry.core.ledger import Pnl
-from carry.core.num import ZERO
+from carry.core.num import ONE, ZERO
+from carry.core.policy import Policy
 from carry.core.types import Fill, Leg
 from carry.exchange.paths import HOUR_MS
 
@@ -59,8 +60,8 @@ class Row:
 class Figures:
     """A run in figures. years: by UTC year. longest_loss_h: hours that the net stayed below an
     earlier high; deepest_usd: how far below. nearest: smallest rise to liquidation at any hour's
-    high, as a fraction; None when nothing was held. weights: (hour, coin, fraction of the target)
-    of every decision that changed one. curve: net by hour, USD.
+    high, as a fraction; None when nothing was held. weights: (hour, coin, fraction of all that may
+    be held) of every decision that changed one. curve: net by hour, USD.
     """
 
     total: Row
@@ -84,7 +85,6 @@ def figures(setup: Setup, lived: Lived) -> Figures:
     target = min(
         setup.policy.strategy.target_usd_notional, setup.policy.risk.per_symbol_notional_cap
     )
-    notional = min(target * len(coins), setup.policy.risk.portfolio_notional_cap)
     spells = {coin: list(_spells(lived, coin)) for coin in coins}
     last = lived.shots[-1]
     markets = {
@@ -102,7 +102,7 @@ def figures(setup: Setup, lived: Lived) -> Figures:
     total = Row(
         pnl=last.total,
         hours=lived.hours,
-        notional_usd=notional,
+        notional_usd=notional_of(setup.policy),
         capital_usd=setup.capital_usd,
         rounds=sum(row.rounds for row in markets.values()),
         held_h=_hours([spell for some in spells.values() for spell in some]),
@@ -175,9 +175,18 @@ def minus(one: Pnl, other: Pnl) -> Pnl:
     return Pnl(**{name: getattr(one, name) - getattr(other, name) for name in names})
 
 
+def notional_of(policy: Policy) -> Decimal:
+    """What all markets hold together when all are held, USD a leg."""
+    target = min(policy.strategy.target_usd_notional, policy.risk.per_symbol_notional_cap)
+    return min(target * len(policy.markets), policy.risk.portfolio_notional_cap)
+
+
 def _weights(setup: Setup, lived: Lived) -> Iterator[tuple[int, str, Decimal]]:
-    """Decided weights as fractions of the target, at changes only."""
-    unit = setup.policy.strategy.target_usd_notional
+    """Decided weights as fractions of all that may be held at once, at changes only.
+
+    What price takes from a held leg is room for another; the sum is never told as more than one.
+    """
+    unit = notional_of(setup.policy)
     held: dict[str, Decimal] = {}
     for said in lived.said:
         event = getattr(said.what, "event", "")
@@ -193,7 +202,8 @@ def _weights(setup: Setup, lived: Lived) -> Iterator[tuple[int, str, Decimal]]:
             if fields["why"] == "done" or not spot:
                 continue
             weight = held.get(coin, weight) * Decimal(fields["to_sz"]) / spot
-        weight = weight.quantize(Decimal("0.0001"))
+        others = sum((w for name, w in held.items() if name != coin), ZERO)
+        weight = min(weight, ONE - others).quantize(Decimal("0.0001"))
         if held.get(coin, ZERO) != weight:
             held[coin] = weight
             yield said.at_ms // HOUR_MS, coin, weight
