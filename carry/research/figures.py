@@ -182,15 +182,17 @@ def notional_of(policy: Policy) -> Decimal:
 
 
 def _weights(setup: Setup, lived: Lived) -> Iterator[tuple[int, str, Decimal]]:
-    """Decided weights as fractions of all that may be held at once, at changes only.
+    """Decided weights as fractions of all that may be held at once, one row an hour and coin.
 
-    What price takes from a held leg is room for another; the sum is never told as more than one.
+    A leg that is shrunk is told at the price of that hour. What price takes from a held leg is room
+    for another; the sum is never told as more than one.
     """
     unit = notional_of(setup.policy)
     held: dict[str, Decimal] = {}
+    decided: dict[int, dict[str, Decimal]] = {}
     for said in lived.said:
         event = getattr(said.what, "event", "")
-        coin = said.what.coin
+        coin, hour = said.what.coin, said.at_ms // HOUR_MS
         if coin is None or event not in ("entry", "exit", "flat", "resize"):
             continue
         fields = getattr(said.what, "fields", {})
@@ -198,15 +200,18 @@ def _weights(setup: Setup, lived: Lived) -> Iterator[tuple[int, str, Decimal]]:
         if event == "entry":
             weight = Decimal(fields["target_sz"]) * Decimal(fields["px"]) / unit
         elif event == "resize":
-            spot = Decimal(fields["spot_sz"])
-            if fields["why"] == "done" or not spot:
+            if fields["why"] == "done":
                 continue
-            weight = held.get(coin, weight) * Decimal(fields["to_sz"]) / spot
+            weight = Decimal(fields["to_sz"]) * setup.tracks[coin].perp.at(hour).open / unit
         others = sum((w for name, w in held.items() if name != coin), ZERO)
-        weight = min(weight, ONE - others).quantize(Decimal("0.0001"))
-        if held.get(coin, ZERO) != weight:
-            held[coin] = weight
-            yield said.at_ms // HOUR_MS, coin, weight
+        held[coin] = min(weight, ONE - others).quantize(Decimal("0.0001"))
+        decided.setdefault(hour, {})[coin] = held[coin]
+    told: dict[str, Decimal] = {}
+    for hour, weights in decided.items():
+        for coin, weight in weights.items():
+            if told.get(coin, ZERO) != weight:
+                told[coin] = weight
+                yield hour, coin, weight
 
 
 class Path:
