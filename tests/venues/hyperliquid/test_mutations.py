@@ -1,8 +1,8 @@
 """Replies with one part changed, 10,000 of them: a used part shows, an unused one does not.
 
 Whether a part is used is found out, not told: all its changes must be noticed, or none. Noticed is
-another value or an unreadable reply; any other exception fails. Where the recordings are on the
-machine they are mutated too; the made-up replies in recorded shapes are always there.
+another value or an unreadable reply; any other exception fails. The replies are made up in recorded
+shapes; those that were recorded are changed in test_recorded.
 """
 
 import copy
