@@ -47,7 +47,7 @@ def test_a_generated_recording_is_the_formula_of_its_premium() -> None:
 
 
 # The recordings are not part of the project; a generated one of the same shape is tested above.
-@pytest.mark.skipif(not RECORDED.is_file(), reason=f"no recording at {RECORDED}")
+@pytest.mark.skipif(not RECORDED.is_file(), reason=f"no recordings at {RECORDED}")
 def test_recorded_funding_is_the_formula_of_its_premium() -> None:
     """Every row from 2023-12-12 on; before, the venue sampled otherwise."""
     checked = 0

@@ -99,10 +99,10 @@ def test_a_time_names_the_last_tick_before_it(journal: str) -> None:
 
 # What each knob moved, read out of the state after the step: nothing of how it was put there.
 READ: dict[str, Callable[[State, str], D]] = {
-    "funding forecast an interval": lambda s, c: s.carries[c].forecast.rate,  # type: ignore[union-attr]
-    "funding rate predicted": lambda s, c: s.carries[c].context.funding_rate,  # type: ignore[union-attr]
-    "volatility a year": lambda s, c: s.carries[c].volatility,  # type: ignore[return-value]
-    "price, both legs, mark and oracle": lambda s, c: ledger.price(s.carries[c], Leg.PERP),  # type: ignore[return-value]
+    "funding forecast an interval": lambda s, c: s.carries[c].forecast.rate,
+    "funding rate predicted": lambda s, c: s.carries[c].context.funding_rate,
+    "volatility a year": lambda s, c: s.carries[c].volatility,
+    "price, both legs, mark and oracle": lambda s, c: ledger.price(s.carries[c], Leg.PERP),
     "spot book, mid": lambda s, c: s.carries[c].quotes["spot"].book.mid_px,
     "perp book, mid": lambda s, c: s.carries[c].quotes["perp"].book.mid_px,
     "spot ask": lambda s, c: s.carries[c].quotes["spot"].book.ask_px,
