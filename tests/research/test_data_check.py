@@ -78,6 +78,7 @@ def test_the_command_fails_on_what_a_backtest_refuses(tmp_path: Path) -> None:
 
 def test_real_recordings_have_oddities_and_no_fault(tmp_path: Path) -> None:
     if not RECORDINGS.is_dir():
+        # The recordings are not part of the project; files with each fault are made above.
         pytest.skip("no recordings beside this checkout (shared/data)")
     for name in ("funding_BTC.csv.gz", "spot_UBTC_1h.csv.gz"):
         (tmp_path / name).symlink_to(RECORDINGS / name)

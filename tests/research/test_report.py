@@ -181,6 +181,7 @@ Promise.all(shown.map((place) => Plotly.Plots.resize(place))).then(() => {
 def test_a_browser_draws_it(text: str, units: dict[str, str], tmp_path: Path) -> None:
     """Without an error, with every chart and its units, no wider than a screen or a phone."""
     if CHROMIUM is None:
+        # A user's tests need no browser; `.ci/run` installs it and allows no skip.
         pytest.skip("chromium is not installed: apt-get install chromium")
     path = tmp_path / "report.html"
     path.write_text(text.replace("</body>", PROBE))

@@ -259,6 +259,7 @@ def test_a_market_that_never_pays_changes_nothing() -> None:
 
 # --- the recorded panel ---------------------------------------------------------------------------
 
+# The recordings are not part of the project; drawn funding is scored by the same code above.
 recorded = pytest.mark.skipif(not RECORDINGS.is_dir(), reason=f"no recordings at {RECORDINGS}")
 
 
