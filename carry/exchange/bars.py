@@ -27,6 +27,8 @@ from .recorded import (
 STEP_MS = 5 * MINUTE_MS
 OPEN_MINUTE = 5
 _LOW_MINUTE, _HIGH_MINUTE, _CLOSE_MINUTE = 20, 25, 30
+MOVES = (OPEN_MINUTE, _LOW_MINUTE, _HIGH_MINUTE, _CLOSE_MINUTE)
+"""Minutes of an hour at which its price moves."""
 _KEPT_HOURS = 48
 _E10 = 10**10
 _SPOT_NAMES = ("U{}", "{}", "{}USDT", "{}USDC", "{}USD")
@@ -148,8 +150,8 @@ class Bars:
 
     def _path(self, coin: str, hour: int) -> HourPath:
         track = self.tracks[coin]
-        perp = _knots(track.perp, hour + self._later)
-        spot = perp if track.spot is None else _knots(track.spot, hour + self._later)
+        perp = knots(track.perp, hour + self._later)
+        spot = perp if track.spot is None else knots(track.spot, hour + self._later)
         oracle = perp
         printed = track.prints.get(hour)
         if printed is not None and printed.premium is not None:
@@ -159,7 +161,8 @@ class Bars:
         return HourPath(oracle, perp, spot)
 
 
-def _knots(hours: Hours, hour: int) -> list[int]:
+def knots(hours: Hours, hour: int) -> list[int]:
+    """Prices (integers of 1e-8) at the minutes of an hour."""
     before, bar = hours.at(hour - 1).close, hours.at(hour)
     first, second = (bar.low, bar.high) if bar.close >= bar.open else (bar.high, bar.low)
     return [

@@ -13,12 +13,15 @@ from carry.core.ledger import Pnl
 from carry.core.num import ONE, ZERO
 from carry.core.policy import Policy
 from carry.core.types import Fill, Leg
-from carry.exchange.paths import HOUR_MS
+from carry.exchange.bars import MOVES, knots
+from carry.exchange.paths import HOUR_MS, MINUTE_MS
+from carry.exchange.recorded import Bar
 
 from .hourly import Lived, Setup, Shot
 from .quoting import coins_of
 
 HOURS_A_YEAR = Decimal(8_760)
+MINUTES_AN_HOUR = 60
 
 
 @attrs.frozen(kw_only=True)
@@ -215,7 +218,9 @@ def _weights(setup: Setup, lived: Lived) -> Iterator[tuple[int, str, Decimal]]:
 
 
 class Path:
-    """A run hour by hour, at the closes: net in USD, and the rise to liquidation at the highs."""
+    """A run hour by hour: net in USD at the closes, and the rise to liquidation at the highs; in an
+    hour of fills, at each of its prices with what was held then.
+    """
 
     def __init__(self, setup: Setup, lived: Lived) -> None:
         self.hours = range(setup.start_hour, setup.end_hour + 1)
@@ -237,13 +242,45 @@ class Path:
         f = p = 0
         for hour in self.hours:
             until = (hour + 1) * HOUR_MS
-            while f < len(fills) and fills[f].at_ms < until:
-                self._book(fills[f])
-                f += 1
+            traded = f < len(fills) and fills[f].at_ms < until
+            if traded:
+                f = self._traded(hour, fills, f)
             while p < len(paid) and paid[p].at_ms < until:
                 self._cash += float(paid[p].usd)
                 p += 1
+            if not traded:
+                self._judge({coin: bar.high / 1e8 for coin, bar in self._bars(hour)})
             self.net.append(self._value(hour) - begin)
+
+    def _bars(self, hour: int) -> Iterator[tuple[str, Bar]]:
+        for coin, track in self._setup.tracks.items():
+            yield coin, track.perp.at(hour + self._setup.later)
+
+    def _traded(self, hour: int, fills: Sequence[Fill], f: int) -> int:
+        """Book an hour's fills, from number `f` on, between its prices; the next fill's number."""
+        prices = {
+            coin: knots(track.perp, hour + self._setup.later)
+            for coin, track in self._setup.tracks.items()
+        }
+        for minute in (*MOVES, MINUTES_AN_HOUR):
+            until = hour * HOUR_MS + minute * MINUTE_MS
+            while f < len(fills) and fills[f].at_ms < until:
+                self._book(fills[f])
+                f += 1
+            self._judge({coin: paid[minute] / 1e8 for coin, paid in prices.items()})
+        return f
+
+    def _judge(self, prices: Mapping[str, float]) -> None:
+        """How far all shorts together are from liquidation at these prices of the perps."""
+        pnl = exposure = maintenance = 0.0
+        for coin, px in prices.items():
+            perp, rate = self._perp.get(coin, 0.0), self._rates[coin]
+            pnl += perp * px - self._cost.get(coin, 0.0)
+            exposure -= perp * px * (1 + rate)
+            maintenance -= perp * px * rate
+        if exposure > 1e-6:
+            away = (self._cash + pnl - maintenance) / exposure
+            self.nearest = away if self.nearest is None else min(self.nearest, away)
 
     def _book(self, fill: Fill) -> None:
         held = self._spot if fill.leg is Leg.SPOT else self._perp
@@ -257,7 +294,7 @@ class Path:
             self._cash -= float(fill.fee)
 
     def _value(self, hour: int) -> float:
-        value, pnl, exposure, maintenance = self._cash, 0.0, 0.0, 0.0
+        value = self._cash
         later = self._setup.later
         for coin, track in self._setup.tracks.items():
             perp, spot = self._perp.get(coin, 0.0), self._spot.get(coin, 0.0)
@@ -267,14 +304,6 @@ class Path:
             bar = track.perp.at(hour + later)
             coins_px = bar if track.spot is None else track.spot.at(hour + later)
             value += spot * coins_px.close / 1e8 + perp * bar.close / 1e8 - cost
-            high = bar.high / 1e8
-            rate = self._rates[coin]
-            pnl += perp * high - cost
-            exposure -= perp * high * (1 + rate)
-            maintenance -= perp * high * rate
-        if exposure > 1e-6:
-            away = (self._cash + pnl - maintenance) / exposure
-            self.nearest = away if self.nearest is None else min(self.nearest, away)
         return value
 
     def under_water(self) -> tuple[int, float]:

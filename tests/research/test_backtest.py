@@ -17,6 +17,7 @@ from carry.core.policy import FeePolicy, Policy, Risk, Strategy
 from carry.core.types import Fill, Leg, Side
 from carry.exchange.recorded import BadRecording
 from carry.research.backtest import Backtest, backtest, prepare
+from carry.research.figures import Path as Movement
 from carry.research.hourly import Lived, Run, Setup
 from carry.research.positions import read_positions
 from carry.research.report_page import ReportRefused
@@ -331,3 +332,31 @@ def test_what_a_backtest_holds_is_shown_beside_simple_rules(turns: Path) -> None
     assert found.bot.nearest is not None
     assert found.bot.nearest > D("0.3")
     assert found.setup.start_hour == T0 // HOUR_MS
+
+
+def test_liquidation_is_as_near_as_what_was_held_at_the_high(two: Path) -> None:
+    """A short that is sold after an hour's high never met it; one bought back after it did."""
+    run = lived(two)
+    setup, bought = setup_of(two), own(run.fills)[:2]
+    coin, hour = bought[0].coin, bought[0].at_ms // HOUR_MS
+    track = setup.tracks[coin]
+    bars = list(track.perp.bars)
+    index = hour - track.perp.first
+    bars[index] = bars[index]._replace(high=bars[index].open * 3, close=bars[index].open)
+    spiked = attrs.evolve(track, perp=attrs.evolve(track.perp, bars=bars))
+    setup = attrs.evolve(setup, tracks={**setup.tracks, coin: spiked})
+
+    def nearest(*minutes: int) -> float:
+        short = next(fill for fill in bought if fill.leg is Leg.PERP)
+        fills = [
+            attrs.evolve(
+                short, at_ms=hour * HOUR_MS + minute * 60_000, side=(Side.SELL, Side.BUY)[n]
+            )
+            for n, minute in enumerate(minutes)
+        ]
+        found = Movement(setup, attrs.evolve(run, fills=fills, receipts=())).nearest
+        assert found is not None
+        return found
+
+    through, after = nearest(1, 40), nearest(40)
+    assert through < after
