@@ -114,27 +114,34 @@ def connected(
         from . import aster
 
         return aster.connected(wiring.account, wiring.venue, policy.coins, key, stop.is_set)
-    from carry.venues.hyperliquid.constants import Network
-    from carry.venues.hyperliquid.venue import connect
     from carry.venues.keys import AgentKey
 
     agent = None if key is None else AgentKey(key.reveal())
     where = wiring.venue
     if not where.embedded:
         wall = WallClock(stop.is_set)
-        live = connect(
-            network=Network(where.network),
-            account=account,
-            coins=policy.coins,
-            key=agent,
-            clock=wall,
-            base_url=where.base_url,
-            ws_url=where.ws_url,
-            pinned=policy.token_ids,
-            total_has_pnl=where.unified_total_has_pnl,
-        )
-        return live, wall
+        return _live(where, policy, account, agent, wall), wall
     return _embedded(places, policy, account, agent, SESSION, log)
+
+
+def _live(
+    where: VenueWiring, policy: Policy, account: str, agent: "AgentKey | None", clock: WallClock
+) -> "HyperliquidVenue":
+    """Hyperliquid itself, in real time."""
+    from carry.venues.hyperliquid.constants import Network
+    from carry.venues.hyperliquid.venue import connect
+
+    return connect(
+        network=Network(where.network),
+        account=account,
+        coins=policy.coins,
+        key=agent,
+        clock=clock,
+        base_url=where.base_url,
+        ws_url=where.ws_url,
+        pinned=policy.token_ids,
+        total_has_pnl=where.unified_total_has_pnl,
+    )
 
 
 def _embedded(
@@ -179,9 +186,6 @@ def paper_connected(
     Raises:
         Refused, ReadFailed: the venue did not say what it lists.
     """
-    from carry.venues.hyperliquid.constants import Network
-    from carry.venues.hyperliquid.venue import connect
-
     from .paper import PaperAccount, PaperVenue, kept_coins
 
     where, file = wiring.venue, places.journal_folder / PAPER_FILE
@@ -191,17 +195,8 @@ def paper_connected(
     if where.embedded:
         live, clock = _embedded(places, policy, NOBODY, None, PAPER, log)
     else:
-        clock = WallClock(stop.is_set)
-        live = connect(
-            network=Network(where.network),
-            account=NOBODY,
-            coins=policy.coins,
-            key=None,
-            clock=clock,
-            base_url=where.base_url,
-            ws_url=where.ws_url,
-            pinned=policy.token_ids,
-        )
+        clock = wall = WallClock(stop.is_set)
+        live = _live(where, policy, NOBODY, None, wall)
     coins = tuple(sorted({*policy.coins, *kept_coins(file)}))
     listed = live.markets(coins).markets
     for coin in list(listed)[:1]:
